@@ -1,0 +1,1 @@
+//! Drivers for coding agents, and the instructions they would read.

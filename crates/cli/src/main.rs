@@ -1,0 +1,2 @@
+//! Runs coding agents and commands through declared pipelines, and proves afterwards what happened.
+fn main() {}

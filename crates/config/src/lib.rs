@@ -1,0 +1,1 @@
+//! Pipeline files, repository detection, settings and where each value came from.

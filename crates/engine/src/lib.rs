@@ -1,0 +1,1 @@
+//! Pure decisions: planning, decide and evolve, recovery plans.

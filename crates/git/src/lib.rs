@@ -1,0 +1,1 @@
+//! The few questions and changes we ask of git.

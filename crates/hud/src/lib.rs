@@ -1,0 +1,1 @@
+//! The terminal HUD: a read-only view of a run in progress.

@@ -1,0 +1,1 @@
+//! The event log on an embedded SQLite database.

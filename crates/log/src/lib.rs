@@ -1,0 +1,1 @@
+//! The event log's stored format, the store trait and its conformance suite.

@@ -1,0 +1,1 @@
+//! Ids, values, states, events and commands: the words every other room uses.

@@ -1,0 +1,1 @@
+//! Programs as whole groups: spawning, capture, time-outs, containment.

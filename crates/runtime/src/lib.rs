@@ -1,0 +1,1 @@
+//! The loop: one owner per run, effects, recovery, views to disk.

@@ -1,0 +1,1 @@
+//! Test tools: a scripted model server, a scripted fake agent, temporary repositories.

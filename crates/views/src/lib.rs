@@ -1,0 +1,1 @@
+//! Pure views of a run: manifest, summaries, metrics, task state, event envelope.

@@ -1,0 +1,2 @@
+//! The one door for developers: check, test, bench, codegen.
+fn main() {}
