@@ -1,1 +1,29 @@
 //! Ids, values, states, events and commands: the words every other room uses.
+//!
+//! Nothing here reads a clock, a file or a random number. The serde derives on [`Event`] and
+//! what it carries are the *stored* shape and nothing else: surfaces convert to wire types of
+//! their own, and `co-log` freezes the shape with fixtures that must decode for ever.
+
+mod agent;
+mod attempt;
+mod command;
+mod event;
+mod id;
+mod pipeline;
+mod status;
+mod time;
+
+pub use agent::{AgentFailure, AgentOutcome, ChangeKind, FileChange, TokenUsage};
+pub use attempt::{AttemptExit, AttemptReport, OutputStats, ProducedFile, StreamStats};
+pub use command::{Command, Envelope, Verdict};
+pub use event::{
+    Drift, Event, EventSeq, Judgement, PlannedStage, Recorded, RunCreated, RunPlan, RunSettings,
+    SkippedStage, StageDrift,
+};
+pub use id::{Actor, CommandKey, IdError, PipelineId, RunId, StageId, TaskId, ThreadId};
+pub use pipeline::{
+    AgentStage, CommandLine, ExecutionMode, GateStage, Needs, NestedStage, OutputReference, Pipeline,
+    PipelineSet, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, Stage, StageWork, When,
+};
+pub use status::{FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus};
+pub use time::{DurationText, DurationTextError, Timestamp};
