@@ -25,7 +25,9 @@ const ADDITIONAL: [&str; 2] = ["docs/AGENTS.md", ".agent/AGENTS.md"];
 /// Asks which instructions apply in a directory.
 #[derive(Debug, Clone)]
 pub struct InstructionRequest {
-    /// The directory in which the agent works.
+    /// The directory in which the agent works, absolute and as the agent is told it.
+    ///
+    /// Codex takes the directories above it from this spelling; links in it are not resolved.
     pub cwd: PathBuf,
     /// The agent's home (`$CODEX_HOME`, else `~/.codex`); none leaves the global file out.
     pub agent_home: Option<PathBuf>,
@@ -109,9 +111,8 @@ pub fn discover(request: &InstructionRequest) -> Instructions {
     if let Some(home) = &request.agent_home {
         search.global(home);
     }
-    let cwd = fs::canonicalize(&request.cwd).unwrap_or_else(|_| request.cwd.clone());
-    let root = project_root(&cwd, &request.root_markers);
-    search.project(request, root, &cwd);
+    let root = project_root(&request.cwd, &request.root_markers);
+    search.project(request, root);
     for place in ADDITIONAL {
         search.additional(&root.join(place));
     }
@@ -155,25 +156,27 @@ impl Search {
 
     /// Takes at most one file per directory from the root down, until the budget is spent.
     ///
-    /// Within a directory existence decides: a blank override hides the ordinary file.
-    fn project(&mut self, request: &InstructionRequest, root: &Path, cwd: &Path) {
-        let mut directories: Vec<&Path> =
-            cwd.ancestors().take_while(|directory| directory.starts_with(root)).collect();
-        directories.reverse();
+    /// Within a directory existence decides: a blank override hides the ordinary file. If one file is there and cannot
+    /// be read, Codex reads none of the project's files, and none is listed.
+    fn project(&mut self, request: &InstructionRequest, root: &Path) {
+        let above = request.cwd.ancestors().take_while(|directory| directory.starts_with(root));
+        let directories: Vec<&Path> = above.collect();
         let fallbacks = request.fallback_names.iter().map(String::as_str).filter(|name| is_plain_name(name));
         let names: Vec<&str> = [OVERRIDE, ORDINARY].into_iter().chain(fallbacks).collect();
+        let (before, warned) = (self.sources.len(), self.warnings.len());
         let mut left = request.max_bytes;
-        for directory in directories {
+        for directory in directories.into_iter().rev() {
             if left == 0 {
                 return;
             }
-            let Some(path) = names.iter().map(|name| directory.join(name)).find(|path| self.is_there(path))
-            else {
-                continue;
-            };
-            if let Some(content) = self.read(&path, left)
-                && !content.is_blank()
-            {
+            let file = names.iter().map(|name| directory.join(name)).find(|path| self.is_there(path));
+            let found = file.and_then(|path| Some((self.read(&path, left)?, path)));
+            if self.warnings.len() > warned {
+                self.sources.truncate(before);
+                self.warnings.push("codex therefore reads no instructions of the project".to_owned());
+                return;
+            }
+            if let Some((content, path)) = found.filter(|(content, _)| !content.is_blank()) {
                 left -= content.bytes.len();
                 self.take(path, InstructionScope::Project, &content);
             }
@@ -217,10 +220,7 @@ impl Search {
 
     fn warn_unless_absent(&mut self, path: &Path, error: &io::Error) {
         if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            let warning = format!("instructions `{}` cannot be read: {error}", path.display());
-            if !self.warnings.contains(&warning) {
-                self.warnings.push(warning);
-            }
+            self.warnings.push(format!("instructions `{}` cannot be read: {error}", path.display()));
         }
     }
 

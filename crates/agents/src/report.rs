@@ -37,7 +37,7 @@ pub struct AgentReport {
     pub last_message: Option<String>,
     /// What went wrong without ending the turn.
     pub warnings: Vec<String>,
-    /// How many further warnings there were.
+    /// How many further warnings there were, repetitions included.
     pub warnings_omitted: u64,
     /// An error that was the last word of the stream, if neither a completion nor a failure followed it.
     pub dangling_error: Option<String>,

@@ -120,7 +120,7 @@ pub fn judge(
     let code = match exit {
         AgentExit::Code { code } => code,
         AgentExit::Signal { signal } => return killed(signal),
-        AgentExit::TimedOut => return failed(FailureClass::TimedOut, "the agent's time was up"),
+        AgentExit::TimedOut => return timed_out(report),
         AgentExit::Cancelled => return failed(FailureClass::Cancelled, "the agent was cancelled"),
         AgentExit::Lost => return failed(FailureClass::Lost, "nobody saw how the agent ended"),
     };
@@ -283,6 +283,13 @@ fn matches_any(text: &str, needles: &[&str]) -> bool {
     needles.iter().any(|needle| text.contains(needle))
 }
 
+/// Says what the agent was waiting for, if it said so: without a network Codex waits for ever.
+fn timed_out(report: &AgentReport) -> AgentVerdict {
+    let retry = report.warnings.last().filter(|_| report.terminal == Terminal::Missing);
+    let said = retry.map(|warning| format!("; its last warning: {warning}")).unwrap_or_default();
+    failed(FailureClass::TimedOut, &format!("the agent's time was up{said}"))
+}
+
 fn killed(signal: i32) -> AgentVerdict {
     failed(FailureClass::Killed { signal }, &format!("the agent was killed by signal {signal}"))
 }
@@ -406,6 +413,8 @@ mod tests {
             check(&report, AgentExit::Lost, "", Class::Lost, "nobody");
             check(&report, AgentExit::Signal { signal: 15 }, "", Class::Killed { signal: 15 }, "15");
         }
+        let waiting = AgentReport { warnings: vec!["Reconnecting... waiting for network".into()], ..begun() };
+        check(&waiting, AgentExit::TimedOut, "", Class::TimedOut, "waiting for network");
         check(&begun(), AgentExit::Code { code: 137 }, "", Class::Killed { signal: 9 }, "9");
         check(&begun(), AgentExit::Code { code: 101 }, "", Class::Truncated, "101");
     }

@@ -291,8 +291,10 @@ impl Reading {
     }
 
     fn warn(&mut self, message: String, observe: Observe<'_>) {
-        if self.report.warnings.len() < MAX_WARNINGS {
-            self.report.warnings.push(shortened(&message, SHORT_LIMIT));
+        let kept = shortened(&message, SHORT_LIMIT);
+        // While the network is away Codex says the same thing every few seconds, for as long as it takes.
+        if self.report.warnings.len() < MAX_WARNINGS && self.report.warnings.last() != Some(&kept) {
+            self.report.warnings.push(kept);
         } else {
             self.report.warnings_omitted += 1;
         }
