@@ -136,7 +136,7 @@ fn platform() -> Option<(&'static str, &'static str)> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};

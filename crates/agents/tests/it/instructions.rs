@@ -11,6 +11,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+/// Shortens the tables below.
+use InstructionScope::{Additional, Global, Project as InProject};
+
 /// Holds a project with instructions at `p`, `p/a` and `p/a/b`, and an agent's home.
 struct Project {
     directory: TempDir,
@@ -123,7 +126,7 @@ fn the_files_are_those_that_the_real_codex_reads() {
             fs::create_dir(project.path("p/a/b/AGENTS.override.md")).unwrap();
         }),
         ("a link to nowhere", |project| {
-            symlink("nowhere", project.path("p/a/b/AGENTS.override.md")).unwrap()
+            symlink("nowhere", project.path("p/a/b/AGENTS.override.md")).unwrap();
         }),
         ("a link to another", |project| {
             fs::remove_file(project.path("p/a/AGENTS.md")).unwrap();
@@ -152,7 +155,6 @@ fn sources_are_listed_with_their_hashes_in_order() {
     project.write("p/docs/AGENTS.md", "docs\n");
     project.write("p/.agent/AGENTS.md", "agent\n");
     let instructions = project.discover();
-    use InstructionScope::{Additional, Global, Project as InProject};
     let expected = [
         (Global, "AGENTS.md"),
         (InProject, "p/AGENTS.md"),
@@ -179,7 +181,6 @@ fn the_budget_counts_the_project_and_cuts_at_the_byte() {
     let instructions = discover(&request);
     let counted: Vec<_> =
         instructions.sources.iter().map(|source| (source.scope, source.bytes, source.truncated)).collect();
-    use InstructionScope::{Global, Project as InProject};
     assert_eq!(counted, [(Global, 7, false), (InProject, 5, false), (InProject, 1, true)]);
     assert_eq!(instructions.sources[2].sha256, sha256(b"a"));
     request.max_bytes = 0;
@@ -242,7 +243,8 @@ fn what_cannot_be_read_is_a_warning() {
 fn directories_above_are_those_of_the_given_spelling() {
     let project = Project::new();
     symlink(project.path("p/a/b"), project.path("p/link")).unwrap();
-    let paths: Vec<_> = project.listed(&discover(&project.request("p/link"))).into_iter().map(|(_, path)| path).collect();
+    let paths: Vec<_> =
+        project.listed(&discover(&project.request("p/link"))).into_iter().map(|(_, path)| path).collect();
     assert_eq!(paths, ["AGENTS.md", "p/AGENTS.md", "p/link/AGENTS.md"]);
 }
 

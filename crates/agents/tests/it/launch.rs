@@ -22,26 +22,29 @@ impl Machine {
         Self { _directory: directory, codex }
     }
 
-    fn prepare(&self, change: impl FnOnce(&mut AgentRequest<'_>)) -> Result<Launch, PrepareError> {
+    /// Prepares `request`, with this machine's `PATH`.
+    fn prepare(&self, request: &AgentRequest<'_>) -> Result<Launch, PrepareError> {
         let path = OsString::from(self.codex.parent().unwrap());
         let environment = |name: &str| (name == "PATH").then(|| path.clone());
-        let mut request = AgentRequest::new("codex", "Do --it.\n", Path::new("/work"), &environment);
-        change(&mut request);
-        driver_for("codex")?.prepare(&request)
+        driver_for("codex")?.prepare(&AgentRequest { environment: &environment, ..request.clone() })
     }
 
-    fn arguments(&self, change: impl FnOnce(&mut AgentRequest<'_>)) -> Vec<String> {
-        let launch = self.prepare(change).unwrap();
+    fn arguments(&self, request: &AgentRequest<'_>) -> Vec<String> {
+        let launch = self.prepare(request).unwrap();
         assert_eq!(launch.argv[0], self.codex);
         launch.argv[1..].iter().map(|argument| argument.to_str().unwrap().to_owned()).collect()
     }
 }
 
+fn plain() -> AgentRequest<'static> {
+    AgentRequest::new("codex", "Do --it.\n", Path::new("/work"), &|_| None)
+}
+
 #[test]
 fn a_plain_request_leaves_everything_to_the_configuration() {
     let machine = Machine::new();
-    assert_eq!(machine.arguments(|_| {}), ["exec", "--json", "-C", "/work", "-"]);
-    let launch = machine.prepare(|_| {}).unwrap();
+    assert_eq!(machine.arguments(&plain()), ["exec", "--json", "-C", "/work", "-"]);
+    let launch = machine.prepare(&plain()).unwrap();
     assert_eq!((launch.stdin, launch.environment_additions), (b"Do --it.\n".to_vec(), vec![]));
 }
 
@@ -50,16 +53,17 @@ fn every_option_stands_before_the_resume() {
     let thread: ThreadId = "t-1".parse().unwrap();
     let settings = [("a.b".to_owned(), "[1]".to_owned())];
     let extra = [OsString::from("--ephemeral")];
-    let arguments = Machine::new().arguments(|request| {
-        request.thread = Some(Box::leak(Box::new(thread.clone())));
-        request.model = Some("m");
-        request.sandbox = Some(SandboxMode::WorkspaceWrite);
-        request.profile = Some("p");
-        request.settings = Box::leak(Box::new(settings));
-        request.extra_arguments = Box::leak(Box::new(extra));
-        request.outside_repository = true;
-        request.last_message_file = Some(Path::new("/o/last"));
-        request.output_schema_file = Some(Path::new("/o/schema"));
+    let arguments = Machine::new().arguments(&AgentRequest {
+        thread: Some(&thread),
+        model: Some("m"),
+        sandbox: Some(SandboxMode::WorkspaceWrite),
+        profile: Some("p"),
+        settings: &settings,
+        extra_arguments: &extra,
+        outside_repository: true,
+        last_message_file: Some(Path::new("/o/last")),
+        output_schema_file: Some(Path::new("/o/schema")),
+        ..plain()
     });
     let expected = "exec --json -C /work -s workspace-write -m m -p p -c a.b=[1] -o /o/last --output-schema /o/schema \
                     --skip-git-repo-check --ephemeral resume t-1 -";
@@ -70,15 +74,16 @@ fn every_option_stands_before_the_resume() {
 fn what_cannot_be_started_is_refused_by_name() {
     let machine = Machine::new();
     for prompt in ["", " \n\t"] {
-        let error = machine.prepare(|request| request.prompt = prompt).unwrap_err();
+        let error = machine.prepare(&AgentRequest { prompt, ..plain() }).unwrap_err();
         assert!(matches!(error, PrepareError::EmptyPrompt) && error.hint().is_some());
     }
-    let error = machine.prepare(|request| request.cwd = Path::new("work")).unwrap_err();
+    let error = machine.prepare(&AgentRequest { cwd: Path::new("work"), ..plain() }).unwrap_err();
     assert_eq!(error.to_string(), "working directory `work` is not absolute");
-    let error = machine.prepare(|request| request.agent = "command").unwrap_err();
+    let error = machine.prepare(&AgentRequest { agent: "command", ..plain() }).unwrap_err();
     assert_eq!(error.to_string(), "no agent is called `command`; known: codex");
     assert!(matches!(driver_for("Codex"), Err(PrepareError::UnknownAgent { .. })));
-    let error = machine.prepare(|request| request.program = Some(Path::new("no-such-codex"))).unwrap_err();
+    let error =
+        machine.prepare(&AgentRequest { program: Some(Path::new("no-such-codex")), ..plain() }).unwrap_err();
     assert!(
         error.to_string().starts_with("agent program `no-such-codex` was not found; looked in "),
         "{error}"

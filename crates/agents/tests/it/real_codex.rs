@@ -14,7 +14,7 @@ use co_testkit::{
 
 use crate::play::{Play, Played, play, start};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Holds everything that one conversation needs: a model, a home and a repository.
 struct Stage {
@@ -46,11 +46,9 @@ impl Stage {
         }
     }
 
-    fn start(&self, change: impl FnOnce(&mut AgentRequest<'_>)) -> Play {
+    fn start(&self) -> Play {
         let environment = |_: &str| Some(path());
-        let mut request = self.request(&environment);
-        change(&mut request);
-        start(&request, &self.environment)
+        start(&self.request(&environment), &self.environment)
     }
 
     fn play(&self) -> Played {
@@ -149,15 +147,16 @@ fn options_reach_codex_also_when_a_thread_is_resumed() {
     let schema = stage.repository.outside().join("schema.json");
     std::fs::write(&schema, r#"{"type":"object","additionalProperties":false}"#).unwrap();
     let settings = [("model_reasoning_effort".to_owned(), "\"medium\"".to_owned())];
-    let played = stage
-        .start(|request| {
-            request.thread = Some(Box::leak(Box::new(thread.clone())));
-            request.last_message_file = Some(Box::leak(last_message.clone().into_boxed_path()));
-            request.output_schema_file = Some(Box::leak(schema.clone().into_boxed_path()));
-            request.settings = Box::leak(Box::new(settings));
-            request.outside_repository = true;
-        })
-        .wait();
+    let environment = |_: &str| Some(path());
+    let request = AgentRequest {
+        thread: Some(&thread),
+        last_message_file: Some(&last_message),
+        output_schema_file: Some(&schema),
+        settings: &settings,
+        outside_repository: true,
+        ..stage.request(&environment)
+    };
+    let played = play(&request, &stage.environment);
     assert_eq!(judge(&played.report, played.exit, &played.stderr, Some(&thread)), AgentVerdict::Succeeded);
     assert_eq!(std::fs::read_to_string(&last_message).unwrap(), r#"{"answer":1}"#);
     let body = &stage.server.requests()[1].body;
@@ -220,7 +219,7 @@ fn a_retry_that_works_is_a_success_with_a_warning() {
 #[test]
 fn codex_killed_while_the_model_is_silent_is_told_as_such_and_its_thread_goes_on() {
     let stage = Stage::new([Step::hang(), Step::message("again")]);
-    let mut playing = stage.start(|_| {});
+    let mut playing = stage.start();
     stage.server.wait_for_requests(1, PATIENCE);
     playing.child.kill().unwrap();
     let played = playing.wait();
@@ -249,7 +248,9 @@ fn what_codex_refuses_to_start_with_is_told_in_its_own_words() {
     assert!(message.contains("config.toml:1"), "{message}");
 
     let stage = Stage::new([]);
-    let played = stage.start(|request| request.profile = Some("no/such")).wait();
+    let environment = |_: &str| Some(path());
+    let request = AgentRequest { profile: Some("no/such"), ..stage.request(&environment) };
+    let played = play(&request, &stage.environment);
     assert_eq!(verdict(&played).0, FailureClass::InvalidConfiguration, "{played:?}");
 }
 

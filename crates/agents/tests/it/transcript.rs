@@ -36,7 +36,7 @@ fn usage() -> Usage {
 }
 
 /// Is a whole turn with every kind of item that Codex 0.169 prints, some lines as it printed them.
-const WHOLE_TURN: &str = r##"{"type":"thread.started","thread_id":"01a1fd89-a1f7-74a0-a296-344be8b47ac2"}
+const WHOLE_TURN: &str = r#"{"type":"thread.started","thread_id":"01a1fd89-a1f7-74a0-a296-344be8b47ac2"}
 {"type":"item.completed","item":{"id":"item_0","type":"error","message":"Model metadata for `x` not found."}}
 {"type":"turn.started"}
 {"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Thinking** – ä"}}
@@ -55,7 +55,7 @@ const WHOLE_TURN: &str = r##"{"type":"thread.started","thread_id":"01a1fd89-a1f7
 {"type":"error","message":"Reconnecting... 1/2 (stream disconnected before completion)"}
 {"type":"item.completed","item":{"id":"item_9","type":"agent_message","text":"All done."}}
 {"type":"turn.completed","usage":{"input_tokens":300,"cached_input_tokens":30,"cache_write_input_tokens":1,"output_tokens":60,"reasoning_output_tokens":15}}
-"##;
+"#;
 
 fn whole_turn() -> (AgentReport, Vec<Seen>) {
     let thread_id = "01a1fd89-a1f7-74a0-a296-344be8b47ac2".parse::<co_agents::ThreadId>().unwrap();
