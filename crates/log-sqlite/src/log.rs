@@ -368,3 +368,30 @@ fn lost(lease: &Lease, current: u64) -> LogError {
 fn undecodable(run: &RunId, source: serde_json::Error) -> LogError {
     LogError::Decode { run: run.clone(), source: DecodeError::Body { kind: "command".to_owned(), source } }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    thread_local! {
+        static FOLDER: (tempfile::TempDir, Cell<u32>) = (tempfile::tempdir().unwrap(), Cell::new(0));
+    }
+
+    /// A database as it would be made on a network file system.
+    fn on_network() -> Box<dyn EventLog> {
+        let path = FOLDER.with(|(folder, made)| {
+            made.set(made.get() + 1);
+            folder.path().join(format!("{}.db", made.get()))
+        });
+        let log = SqliteLog::open_on(&path, OpenMode::Create, Some("NFS")).unwrap();
+        assert!(log.note().unwrap().contains("lies on NFS"));
+        assert_eq!(log.journal, Journal::Rollback);
+        Box::new(log)
+    }
+
+    mod without_write_ahead_log {
+        co_log::event_log_suite!(super::on_network);
+    }
+}

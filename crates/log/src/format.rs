@@ -4,7 +4,7 @@
 //! the older JSON into the newer one is added to [`decode`]. A newer version is refused, never guessed.
 
 use co_model::Event;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
 
 /// The newest version this program writes, for every kind.
 pub const FORMAT_VERSION: u32 = 1;
@@ -53,9 +53,12 @@ pub fn encode(event: &Event) -> Result<StoredEvent, DecodeError> {
     let kind = event.name();
     let tagged = serde_json::to_string(event).map_err(|source| body_error(kind, source))?;
     // serde writes `{"type":"<kind>","data":<body>}`, and no data for an event that carries nothing.
-    let body = match tagged.strip_prefix(&format!(r#"{{"type":"{kind}","data":"#)) {
-        Some(rest) => rest.strip_suffix('}').unwrap_or(rest),
-        None => NO_DATA,
+    let fields =
+        tagged.strip_prefix(&format!(r#"{{"type":"{kind}""#)).and_then(|rest| rest.strip_suffix('}'));
+    let body = match fields {
+        Some("") => NO_DATA,
+        Some(fields) => fields.strip_prefix(r#","data":"#).unwrap_or(fields),
+        None => return Err(body_error(kind, serde_json::Error::custom("its name is not its tag"))),
     };
     Ok(StoredEvent { kind: kind.to_owned(), version: FORMAT_VERSION, body: body.to_owned() })
 }
