@@ -1,1 +1,26 @@
-//! Test tools: a scripted model server, a scripted fake agent, temporary repositories.
+//! Test tools of the workspace: nothing here is shipped.
+//!
+//! - [`ModelServer`] plays a scripted model on loopback, so that the real Codex CLI runs end to end offline.
+//! - [`CodexHome`] is the isolated configuration that points the real Codex CLI at such a server.
+//! - [`fake_agent`] is the script of `co-fake-agent`, a program that speaks Codex's JSONL and misbehaves on command.
+//! - [`Repository`] is a temporary git repository that knows nothing of the person who runs the tests.
+//!
+//! Failures of a test tool are panics with a message that says what to do: a test has no one to report them to.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test tool that cannot work must fail the test that uses it, at once and by name"
+)]
+
+mod codex_home;
+pub mod fake_agent;
+mod model_script;
+mod model_server;
+mod programs;
+mod repository;
+
+pub use codex_home::{CodexHome, INSTALL_HINT, codex_program};
+pub use model_script::{End, Output, Script, Step, Usage};
+pub use model_server::{ModelServer, RecordedRequest};
+pub use programs::program;
+pub use repository::Repository;
