@@ -53,7 +53,9 @@ impl Program {
 
     /// Names the cargo that runs this task.
     pub fn cargo() -> Self {
-        Self::new(variable("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+        let mut program = Self::new(variable("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+        "cargo".clone_into(&mut program.line);
+        program
     }
 
     /// Adds an argument.
