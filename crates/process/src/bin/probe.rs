@@ -1,0 +1,204 @@
+//! The helper that the process tests and measurements drive.
+//!
+//! The spawner must be forked before any thread exists, which a test harness cannot promise; so each test starts
+//! this program, tells it what to run, and watches from outside. What happens is printed as lines of JSON.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use co_process::{
+    Capture, Epilogue, LeaderExit, Limits, Observer, ProcessIdentity, Program, Report, RunError, Shutdown,
+    Spawner, Stdin, StopSignal, Stream, StreamStats, Terminal, run,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    argv: Vec<String>,
+    #[serde(default)]
+    env: Vec<(String, String)>,
+    cwd: PathBuf,
+    stdin: Option<PathBuf>,
+    pty: Option<(u16, u16)>,
+    log: PathBuf,
+    index: PathBuf,
+    timeout_ms: Option<u64>,
+    grace_ms: Option<u64>,
+    linger_ms: Option<u64>,
+    epilogue: Option<Vec<String>>,
+    /// How many to run at once; each writes to its own files.
+    #[serde(default = "one")]
+    copies: usize,
+    /// How many to run one after the other, for measurements.
+    #[serde(default = "one")]
+    repeat: usize,
+    /// Whether to leave without saying goodbye to the spawner.
+    #[serde(default)]
+    leave_abruptly: bool,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let spawner = Spawner::fork()?;
+    let text = std::env::args().nth(1).ok_or("a scenario is wanted")?;
+    let scenario: Scenario = serde_json::from_str(&text)?;
+    if let Some(argv) = &scenario.epilogue {
+        let env = scenario.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let argv = argv.iter().map(OsString::from).collect();
+        spawner.set_epilogue(&Epilogue { argv, env, cwd: scenario.cwd.clone() })?;
+    }
+    let stop = StopSignal::new()?;
+    let orders = stop.clone();
+    thread::spawn(move || obey(&orders));
+    say(&json!({"ready": std::process::id()}));
+
+    thread::scope(|scope| {
+        for copy in 0..scenario.copies {
+            let (scenario, spawner, stop) = (&scenario, &spawner, &stop);
+            scope.spawn(move || perform(copy, scenario, spawner, stop));
+        }
+    });
+    if scenario.leave_abruptly {
+        std::mem::forget(spawner);
+    } else {
+        spawner.shutdown()?;
+    }
+    Ok(())
+}
+
+/// Takes `graceful` and `immediate` from standard input.
+fn obey(stop: &StopSignal) {
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        match line.as_str() {
+            "graceful" => stop.request(Shutdown::Graceful),
+            "immediate" => stop.request(Shutdown::Immediate),
+            _ => {}
+        }
+    }
+}
+
+fn perform(copy: usize, scenario: &Scenario, spawner: &Spawner, stop: &StopSignal) {
+    let began = Instant::now();
+    for _ in 0..scenario.repeat {
+        let line = match perform_once(copy, scenario, spawner, stop) {
+            Ok(report) => report_line(copy, &report),
+            Err(error) => json!({"error": format!("{error:?}"), "text": chain(&error), "copy": copy}),
+        };
+        if scenario.repeat == 1 {
+            say(&line);
+        }
+    }
+    if scenario.repeat > 1 {
+        say(&json!({"microseconds_each": began.elapsed().as_micros() / scenario.repeat as u128}));
+    }
+}
+
+fn perform_once(
+    copy: usize,
+    scenario: &Scenario,
+    spawner: &Spawner,
+    stop: &StopSignal,
+) -> Result<Report, RunError> {
+    let milliseconds = |value: Option<u64>, or: Duration| value.map_or(or, Duration::from_millis);
+    let defaults = Limits::default();
+    let program = Program {
+        argv: scenario.argv.iter().map(OsString::from).collect(),
+        cwd: scenario.cwd.clone(),
+        env: scenario.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        stdin: scenario
+            .stdin
+            .as_ref()
+            .map_or(Stdin::Null, |path| Stdin::Bytes(std::fs::read(path).unwrap_or_default())),
+        terminal: scenario.pty.map_or(Terminal::Pipes, |(rows, columns)| Terminal::Pty { rows, columns }),
+    };
+    let mut capture = Capture { log: scenario.log.clone(), index: scenario.index.clone() };
+    if scenario.copies > 1 {
+        capture.log.set_extension(copy.to_string());
+        capture.index.set_extension(copy.to_string());
+    }
+    let limits = Limits {
+        timeout: scenario.timeout_ms.map(Duration::from_millis),
+        grace: milliseconds(scenario.grace_ms, defaults.grace),
+        linger: milliseconds(scenario.linger_ms, defaults.linger),
+    };
+    let mut lines = Lines { copy, quiet: scenario.repeat > 1, heard: 0 };
+    run(spawner, &program, &capture, &limits, stop, &mut lines)
+}
+
+struct Lines {
+    copy: usize,
+    quiet: bool,
+    heard: u64,
+}
+
+impl Observer for Lines {
+    fn started(&mut self, identity: &ProcessIdentity) {
+        if !self.quiet {
+            say(&json!({"started": identity.to_string(), "pid": identity.pid, "copy": self.copy}));
+        }
+    }
+
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        if self.heard == 0 && !self.quiet {
+            say(&json!({"first_output": stream, "copy": self.copy}));
+        }
+        self.heard += bytes.len() as u64;
+    }
+
+    fn leader_exited(&mut self, exit: LeaderExit) {
+        if !self.quiet {
+            say(&json!({"leader": format!("{exit:?}"), "heard": self.heard, "copy": self.copy}));
+        }
+    }
+}
+
+fn report_line(copy: usize, report: &Report) -> Value {
+    json!({"report": {
+        "exit": format!("{:?}", report.exit),
+        "leader": report.leader.map(|leader| format!("{leader:?}")),
+        "pid": report.identity.as_ref().map(|identity| identity.pid),
+        "started_after_us": report.started_after.map(|after| u64::try_from(after.as_micros()).unwrap_or(u64::MAX)),
+        "elapsed_ms": u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
+        "survivors_killed": report.survivors_killed,
+        "stdout": stats(&report.stdout),
+        "stderr": stats(&report.stderr),
+        "drained": report.drained,
+        "peak_rss_kib": peak_rss_kib(),
+    }, "copy": copy})
+}
+
+fn stats(stats: &StreamStats) -> Value {
+    json!({"bytes": stats.bytes, "text": stats.excerpt.text()})
+}
+
+fn peak_rss_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn say(line: &Value) {
+    let mut stdout = std::io::stdout().lock();
+    // Whoever reads may have gone; the scenario goes on all the same.
+    drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+}

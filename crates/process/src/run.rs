@@ -1,0 +1,579 @@
+//! Runs one program from its request to the end of its group and of its output.
+//!
+//! One `poll` loop on the caller's thread owns everything of a running program: both output streams, the bytes
+//! still to be fed, the supervisor's socket, the stop signal and every deadline. Nothing is buffered beyond one
+//! read, so memory is bounded and a slow disk slows the program down instead of us growing.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
+
+use crate::capture::LogWriter;
+use crate::excerpt::Excerpt;
+use crate::identity::ProcessIdentity;
+use crate::output_log::Stream;
+use crate::program::{
+    Capture, Exit, LeaderExit, Limits, Observer, Program, Report, RunError, StartError, Stdin, StreamStats,
+    Terminal,
+};
+use crate::spawner::{self, Spawner};
+use crate::stop::{Shutdown, StopSignal};
+use crate::wire::{FrameBuffer, Notice, Order, Received, Step, send_frame};
+use crate::{clock, platform, sys};
+
+/// One read; large, so that a gigabyte costs few system calls.
+const READ_BYTES: usize = 256 << 10;
+/// How long killed processes may take to be gone, before we say so and return.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stream that outlives its group may be quiet before it is left alone.
+const QUIET: Duration = Duration::from_millis(200);
+/// What a terminal takes for the end of typed input.
+const END_OF_TRANSMISSION: u8 = 4;
+
+/// Runs a program and returns when its group is empty and its output is drained.
+///
+/// Blocks the calling thread. The whole group counts, not the leader alone: a background process is waited for
+/// (at most `limits.linger` after the leader), and a time-out or a stop ends every process of it.
+///
+/// # Errors
+/// See [`RunError`]. Whatever is returned, nothing of the group is left running, except with
+/// [`RunError::Survivors`].
+pub fn run(
+    spawner: &Spawner,
+    program: &Program,
+    capture: &Capture,
+    limits: &Limits,
+    stop: &StopSignal,
+    observer: &mut dyn Observer,
+) -> Result<Report, RunError> {
+    let began = Instant::now();
+    let terminal = matches!(program.terminal, Terminal::Pty { .. });
+    let launch = spawner::launch(&program.argv, &program.env, &program.cwd, terminal)
+        .map_err(|what| RunError::Unusable { what })?;
+    let log = LogWriter::open(capture)?;
+    let channels = match program.terminal {
+        Terminal::Pipes => Channels::pipes(&program.stdin),
+        Terminal::Pty { rows, columns } => Channels::terminal(&program.stdin, rows, columns),
+    }
+    .map_err(|source| RunError::Channel { step: "connect the program's streams", source })?;
+    let control =
+        spawner.launch(&launch, channels.theirs).map_err(|source| RunError::SpawnerGone { source })?;
+    Running {
+        began,
+        program,
+        limits,
+        stop,
+        observer,
+        log,
+        control: Some(control),
+        inbox: FrameBuffer::default(),
+        outputs: channels.outputs,
+        feed: channels.feed,
+        buffer: vec![0; READ_BYTES],
+        phase: Phase::Running,
+        group: Group::Present,
+        cause: None,
+        failure: None,
+        identity: None,
+        started_after: None,
+        leader: None,
+        linger_at: None,
+        survivors_killed: 0,
+    }
+    .follow()
+}
+
+/// Our ends of the program's streams, and the program's.
+struct Channels {
+    outputs: Vec<Output>,
+    feed: Option<Feed>,
+    theirs: [OwnedFd; 3],
+}
+
+impl Channels {
+    fn pipes(stdin: &Stdin) -> io::Result<Self> {
+        let (stdin, feed) = match stdin {
+            Stdin::Null => (OwnedFd::from(File::open("/dev/null")?), None),
+            Stdin::Bytes(bytes) => {
+                let (reader, writer) = io::pipe()?;
+                (reader.into(), Some(Feed::new(writer.into(), bytes.clone())?))
+            }
+        };
+        let (stdout, stdout_writer) = Output::pipe(Stream::Stdout)?;
+        let (stderr, stderr_writer) = Output::pipe(Stream::Stderr)?;
+        Ok(Self { outputs: vec![stdout, stderr], feed, theirs: [stdin, stdout_writer, stderr_writer] })
+    }
+
+    fn terminal(stdin: &Stdin, rows: u16, columns: u16) -> io::Result<Self> {
+        let controller = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | platform::PTY_FLAGS)?;
+        rustix::io::fcntl_setfd(&controller, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::pty::grantpt(&controller)?;
+        rustix::pty::unlockpt(&controller)?;
+        let peer = platform::terminal_peer(controller.as_fd())?;
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&peer, size)?;
+        let (stdin, feed) = match stdin {
+            Stdin::Null => (OwnedFd::from(File::open("/dev/null")?), None),
+            Stdin::Bytes(bytes) => {
+                let mut typed = bytes.clone();
+                // Ctrl-D ends the input at the start of a line; within one it first hands over the line.
+                let in_line = bytes.last().is_some_and(|&last| last != b'\n');
+                typed.extend(std::iter::repeat_n(END_OF_TRANSMISSION, if in_line { 2 } else { 1 }));
+                (peer.try_clone()?, Some(Feed::new(controller.try_clone()?, typed)?))
+            }
+        };
+        let theirs = [stdin, peer.try_clone()?, peer];
+        Ok(Self { outputs: vec![Output::new(Stream::Terminal, controller)?], feed, theirs })
+    }
+}
+
+/// One stream that we read.
+struct Output {
+    stream: Stream,
+    /// `None` after its end.
+    source: Option<OwnedFd>,
+    bytes: u64,
+    excerpt: Excerpt,
+    last_read: Instant,
+}
+
+impl Output {
+    fn new(stream: Stream, source: OwnedFd) -> io::Result<Self> {
+        set_nonblocking(&source)?;
+        let (bytes, excerpt) = (0, Excerpt::default());
+        Ok(Self { stream, source: Some(source), bytes, excerpt, last_read: Instant::now() })
+    }
+
+    fn pipe(stream: Stream) -> io::Result<(Self, OwnedFd)> {
+        let (reader, writer) = io::pipe()?;
+        platform::enlarge_pipe(reader.as_fd());
+        Ok((Self::new(stream, reader.into())?, writer.into()))
+    }
+
+    /// Fills the buffer as far as bytes are there; a terminal gives them in small pieces.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let (Some(source), Some(room)) = (&self.source, buffer.get_mut(filled..)) {
+            if room.is_empty() {
+                break;
+            }
+            match rustix::io::read(source, room) {
+                // A terminal reports its end, all peers closed, as an input error.
+                Ok(0) | Err(Errno::IO) => self.source = None,
+                Ok(count) => {
+                    filled += count;
+                    if self.stream != Stream::Terminal {
+                        break;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn stats(&mut self) -> StreamStats {
+        StreamStats { bytes: self.bytes, excerpt: std::mem::take(&mut self.excerpt) }
+    }
+}
+
+/// The bytes that the program has not taken yet.
+struct Feed {
+    sink: OwnedFd,
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Feed {
+    fn new(sink: OwnedFd, bytes: Vec<u8>) -> io::Result<Self> {
+        set_nonblocking(&sink)?;
+        Ok(Self { sink, bytes, written: 0 })
+    }
+
+    /// Writes what fits now; says whether there is more to write.
+    fn write(&mut self) -> bool {
+        while let Some(left) = self.bytes.get(self.written..).filter(|left| !left.is_empty()) {
+            match rustix::io::write(&self.sink, left) {
+                Ok(count) => self.written += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                // The program has closed its input: it wants no more, and that is its right.
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+}
+
+fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(&fd)?;
+    Ok(rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?)
+}
+
+/// What we are doing to the group.
+#[derive(Clone, Copy)]
+enum Phase {
+    Running,
+    Stopping { kill_at: Instant },
+    Killing { give_up_at: Instant },
+}
+
+/// What we know of the group.
+#[derive(Clone, Copy)]
+enum Group {
+    Present,
+    /// Nobody is left; its output is waited for until then at the latest.
+    Gone {
+        drain_until: Instant,
+    },
+    /// The supervisor is gone, so the zygote ends the group, which also ends the output.
+    Lost {
+        drain_until: Instant,
+    },
+}
+
+struct Running<'run> {
+    began: Instant,
+    program: &'run Program,
+    limits: &'run Limits,
+    stop: &'run StopSignal,
+    observer: &'run mut dyn Observer,
+    log: LogWriter,
+    control: Option<UnixStream>,
+    inbox: FrameBuffer,
+    outputs: Vec<Output>,
+    feed: Option<Feed>,
+    buffer: Vec<u8>,
+    phase: Phase,
+    group: Group,
+    /// Why we ended the group, if we did.
+    cause: Option<Exit>,
+    /// Why the result is an error, once the group is gone.
+    failure: Option<RunError>,
+    identity: Option<ProcessIdentity>,
+    started_after: Option<Duration>,
+    leader: Option<LeaderExit>,
+    linger_at: Option<Instant>,
+    survivors_killed: u32,
+}
+
+impl Running<'_> {
+    fn follow(mut self) -> Result<Report, RunError> {
+        while !self.is_done() {
+            let ready = self.wait_for_work()?;
+            if ready.control {
+                self.hear_supervisor()?;
+            }
+            if ready.stop {
+                self.obey_stop();
+            }
+            if ready.feed && self.feed.as_mut().is_some_and(|feed| !feed.write()) {
+                self.feed = None;
+            }
+            for (index, _) in ready.outputs.iter().enumerate().filter(|(_, ready)| **ready) {
+                if let Err(failure) = self.take_output(index) {
+                    self.fail(failure);
+                }
+            }
+            self.keep_deadlines()?;
+        }
+        if self.failure.is_none()
+            && let Err(failure) = self.log.flush()
+        {
+            self.failure = Some(failure);
+        }
+        self.conclude()
+    }
+
+    fn is_done(&self) -> bool {
+        let drain_until = match self.group {
+            Group::Present => return false,
+            Group::Gone { drain_until } | Group::Lost { drain_until } => drain_until,
+        };
+        let now = Instant::now();
+        let open: Vec<&Output> = self.outputs.iter().filter(|output| output.source.is_some()).collect();
+        let quiet = matches!(self.group, Group::Gone { .. })
+            && open.iter().all(|output| now >= output.last_read + QUIET);
+        open.is_empty() || quiet || now >= drain_until
+    }
+
+    fn wait_for_work(&self) -> Result<Ready, RunError> {
+        let timeout = clock::until(self.deadlines());
+        let mut entries = Vec::with_capacity(5);
+        // Once the graceful request is heard, only the hang-up that asks for haste is of interest.
+        let stop_events = match self.phase {
+            Phase::Running => PollFlags::IN,
+            Phase::Stopping { .. } | Phase::Killing { .. } => PollFlags::empty(),
+        };
+        let stop = (!matches!(self.phase, Phase::Killing { .. })).then(|| {
+            entries.push(PollFd::new(self.stop, stop_events));
+            entries.len() - 1
+        });
+        let control = self.control.as_ref().map(|control| {
+            entries.push(PollFd::new(control, PollFlags::IN));
+            entries.len() - 1
+        });
+        let feed = self.feed.as_ref().map(|feed| {
+            entries.push(PollFd::new(&feed.sink, PollFlags::OUT));
+            entries.len() - 1
+        });
+        // Output waits until the start is reported, so that an observer hears of the program first.
+        let may_read = self.identity.is_some() || !matches!(self.group, Group::Present);
+        let outputs: Vec<Option<usize>> = self
+            .outputs
+            .iter()
+            .map(|output| {
+                output.source.as_ref().filter(|_| may_read).map(|source| {
+                    entries.push(PollFd::new(source, PollFlags::IN));
+                    entries.len() - 1
+                })
+            })
+            .collect();
+        match poll(&mut entries, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => {
+                return Err(RunError::Channel { step: "wait for the program", source: error.into() });
+            }
+        }
+        let is_ready = |index: Option<usize>| {
+            index.and_then(|index| entries.get(index)).is_some_and(|entry| !entry.revents().is_empty())
+        };
+        Ok(Ready {
+            stop: is_ready(stop),
+            control: is_ready(control),
+            feed: is_ready(feed),
+            outputs: outputs.into_iter().map(is_ready).collect(),
+        })
+    }
+
+    fn deadlines(&self) -> [Option<Instant>; 3] {
+        let flush = self.log.flush_at();
+        match (self.group, self.phase) {
+            (Group::Present, Phase::Running) => [self.timeout_at(), self.linger_at, flush],
+            (Group::Present, Phase::Stopping { kill_at: at } | Phase::Killing { give_up_at: at }) => {
+                [Some(at), None, flush]
+            }
+            (Group::Gone { drain_until }, _) => {
+                let open = self.outputs.iter().filter(|output| output.source.is_some());
+                [Some(drain_until), open.map(|output| output.last_read + QUIET).max(), flush]
+            }
+            (Group::Lost { drain_until }, _) => [Some(drain_until), None, flush],
+        }
+    }
+
+    fn timeout_at(&self) -> Option<Instant> {
+        self.limits.timeout.and_then(|timeout| self.began.checked_add(timeout))
+    }
+
+    fn hear_supervisor(&mut self) -> Result<(), RunError> {
+        let Some(control) = &self.control else { return Ok(()) };
+        let ended = !matches!(self.inbox.fill(control), Ok(Received::Bytes));
+        loop {
+            match self.inbox.next().map(|body| body.map(|body| Notice::decode(&body))) {
+                Ok(Some(Ok(notice))) => self.take_notice(notice)?,
+                Ok(None) => break,
+                Ok(Some(Err(_))) | Err(_) => {
+                    self.control = None;
+                    break;
+                }
+            }
+        }
+        if ended {
+            self.control = None;
+        }
+        if self.control.is_none() && matches!(self.group, Group::Present) {
+            self.group = Group::Lost { drain_until: Instant::now() + KILL_PATIENCE };
+        }
+        Ok(())
+    }
+
+    fn take_notice(&mut self, notice: Notice) -> Result<(), RunError> {
+        match notice {
+            Notice::Started { pid, start_time } => {
+                self.started_after = Some(self.began.elapsed());
+                let identity = ProcessIdentity::of_this_boot(pid, start_time);
+                self.observer.started(&identity);
+                self.identity = Some(identity);
+            }
+            Notice::Failed { step, errno, path } => {
+                return Err(RunError::Start { source: self.start_error(step, errno, &path) });
+            }
+            Notice::LeaderExited { status } => {
+                let exit = sys::leader_exit(status);
+                self.leader = Some(exit);
+                self.linger_at = Instant::now().checked_add(self.limits.linger);
+                self.observer.leader_exited(exit);
+            }
+            Notice::GroupEmpty { killed } => {
+                self.survivors_killed = killed;
+                self.feed = None;
+                let now = Instant::now();
+                let drain_until = now.checked_add(self.limits.linger).unwrap_or(now + KILL_PATIENCE);
+                self.group = Group::Gone { drain_until };
+                for output in &mut self.outputs {
+                    output.last_read = now;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start_error(&self, step: Step, errno: i32, path: &[u8]) -> StartError {
+        let source = io::Error::from_raw_os_error(errno);
+        let path = PathBuf::from(OsStr::from_bytes(path));
+        let missing = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+        match step {
+            Step::Fork | Step::Session => StartError::Process { source },
+            Step::Cwd if missing => StartError::CwdNotFound { path },
+            Step::Cwd => StartError::Cwd { path, source },
+            Step::Exec if missing => {
+                // A path that a search found exists, and so does one that still answers: what is missing then is
+                // the interpreter of its first line, or its loader.
+                let beside_cwd = self.program.cwd.join(&path);
+                let exists = path.as_os_str().as_bytes().contains(&b'/') && beside_cwd.exists();
+                if exists {
+                    StartError::InterpreterNotFound { program: path }
+                } else {
+                    StartError::ProgramNotFound { program: path }
+                }
+            }
+            Step::Exec if source.kind() == io::ErrorKind::PermissionDenied => {
+                StartError::NotExecutable { program: path }
+            }
+            Step::Exec => StartError::Exec { program: path, source },
+        }
+    }
+
+    fn obey_stop(&mut self) {
+        match (self.stop.requested(), self.phase) {
+            (Some(Shutdown::Graceful), Phase::Running) => self.end_group(Exit::Cancelled),
+            (Some(Shutdown::Immediate), Phase::Running | Phase::Stopping { .. }) => {
+                self.cause.get_or_insert(Exit::Cancelled);
+                self.kill_group();
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks every process to end; those that do not are killed after the grace.
+    fn end_group(&mut self, cause: Exit) {
+        self.cause.get_or_insert(cause);
+        match Instant::now().checked_add(self.limits.grace) {
+            Some(kill_at) if !self.limits.grace.is_zero() => {
+                self.order(Order::Signal(libc::SIGTERM));
+                self.phase = Phase::Stopping { kill_at };
+            }
+            _ => self.kill_group(),
+        }
+    }
+
+    fn kill_group(&mut self) {
+        self.order(Order::KillAll);
+        self.phase = Phase::Killing { give_up_at: Instant::now() + KILL_PATIENCE };
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(control) = &self.control {
+            // A supervisor that is gone is noticed by reading, where its last words still wait.
+            drop(send_frame(control, &order.encode()));
+        }
+    }
+
+    fn take_output(&mut self, index: usize) -> Result<(), RunError> {
+        let Some(output) = self.outputs.get_mut(index) else { return Ok(()) };
+        let count = output
+            .read(&mut self.buffer)
+            .map_err(|source| RunError::Channel { step: "read the program's output", source })?;
+        let bytes = self.buffer.get(..count).unwrap_or_default();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        output.last_read = Instant::now();
+        output.bytes += bytes.len() as u64;
+        output.excerpt.extend(bytes);
+        let stream = output.stream;
+        self.log.append(stream, bytes)?;
+        self.observer.output(stream, bytes);
+        Ok(())
+    }
+
+    /// Output that cannot be kept is not worth making: the group ends now, and the failure is the result.
+    fn fail(&mut self, failure: RunError) {
+        self.failure.get_or_insert(failure);
+        for output in &mut self.outputs {
+            output.source = None;
+        }
+        self.feed = None;
+        self.kill_group();
+    }
+
+    fn keep_deadlines(&mut self) -> Result<(), RunError> {
+        let now = Instant::now();
+        let due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        if due(self.log.flush_at())
+            && let Err(failure) = self.log.flush()
+        {
+            self.fail(failure);
+        }
+        if !matches!(self.group, Group::Present) {
+            return Ok(());
+        }
+        match self.phase {
+            Phase::Running if due(self.timeout_at()) => {
+                let after = self.limits.timeout.unwrap_or_default();
+                self.end_group(Exit::TimedOut { after });
+            }
+            Phase::Running if due(self.linger_at) => self.kill_group(),
+            Phase::Stopping { kill_at } if now >= kill_at => self.kill_group(),
+            Phase::Killing { give_up_at } if now >= give_up_at => {
+                return Err(self.failure.take().unwrap_or(RunError::Survivors { patience: KILL_PATIENCE }));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn conclude(mut self) -> Result<Report, RunError> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let exit = match (self.group, self.cause, self.leader) {
+            (Group::Lost { .. }, _, _) | (_, None, None) => Exit::Lost,
+            (_, Some(cause), _) => cause,
+            (_, None, Some(LeaderExit::Code(code))) => Exit::Code(code),
+            (_, None, Some(LeaderExit::Signal(signal))) => Exit::Signal(signal),
+        };
+        let drained = self.outputs.iter().all(|output| output.source.is_none());
+        let mut outputs = self.outputs.iter_mut().map(Output::stats);
+        Ok(Report {
+            exit,
+            leader: self.leader,
+            identity: self.identity,
+            started_after: self.started_after,
+            elapsed: self.began.elapsed(),
+            survivors_killed: self.survivors_killed,
+            stdout: outputs.next().unwrap_or_default(),
+            stderr: outputs.next().unwrap_or_default(),
+            drained,
+        })
+    }
+}
+
+struct Ready {
+    stop: bool,
+    control: bool,
+    feed: bool,
+    outputs: Vec<bool>,
+}

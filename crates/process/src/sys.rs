@@ -1,0 +1,99 @@
+//! The few system calls for which no safe wrapper exists.
+//!
+//! Everything here is used by the zygote, the supervisors and the leaders between `fork` and `exec`. All of
+//! them have one thread, so ordinary Rust, allocation included, is sound in the children.
+#![expect(unsafe_code, reason = "fork, exec and signal dispositions have no safe form")]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::RawFd;
+use std::ptr;
+
+use rustix::process::Pid;
+
+use crate::platform;
+
+/// Which side of a `fork` we are on.
+pub(crate) enum Fork {
+    /// The caller goes on, with the pid of its child.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Forks the calling process, which must have a single thread.
+///
+/// [`crate::Spawner::fork`] checks that for the program; the zygote and the supervisors never start a thread.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: the process has one thread, so no lock can be held by a thread that the child lacks.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        raw => Pid::from_raw(raw).map(Fork::Parent).ok_or_else(|| io::Error::other("fork returned no pid")),
+    }
+}
+
+/// Ends the process at once: no destructors, no exit handlers, no flushing of the parent's buffers.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` takes any value and never returns.
+    unsafe { libc::_exit(code) }
+}
+
+/// Replaces the process with `program`; returns only on failure.
+pub(crate) fn execve(program: &CString, argv: &[CString], env: &[CString]) -> io::Error {
+    let argv = pointers(argv);
+    let env = pointers(env);
+    // SAFETY: both arrays end in a null pointer and point to NUL-terminated strings that outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Makes the process deaf to `signals`.
+pub(crate) fn ignore_signals(signals: &[i32]) {
+    for &signal in signals {
+        // SAFETY: `SIG_IGN` installs no handler; an unknown number is refused by the kernel.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Gives every signal its default action and unblocks all of them, as a freshly started program expects.
+pub(crate) fn reset_signals() {
+    for signal in 1..=platform::LAST_SIGNAL {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: `SIG_DFL` installs no handler; reserved numbers are refused by the C library.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+    // SAFETY: the all-zero set is a valid place for `sigemptyset` to initialise, and the old mask is not asked for.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Closes one descriptor by number.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: only the zygote calls this, for descriptors inherited from the program whose owners live in the
+    // program's memory image and are never dropped in the zygote.
+    unsafe { libc::close(fd) };
+}
+
+/// Marks one descriptor by number as closing on `exec`.
+pub(crate) fn close_on_exec(fd: RawFd) {
+    // SAFETY: setting a flag on a descriptor, open or not, touches no memory.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+/// Reads the exit of a process from the raw status of `wait`.
+pub(crate) fn leader_exit(raw: i32) -> crate::LeaderExit {
+    if libc::WIFSIGNALED(raw) {
+        crate::LeaderExit::Signal(libc::WTERMSIG(raw))
+    } else {
+        crate::LeaderExit::Code(libc::WEXITSTATUS(raw))
+    }
+}
