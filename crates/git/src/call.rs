@@ -7,9 +7,9 @@ use std::time::Duration;
 use co_process::{Tool, ToolError, ToolOutput};
 
 /// Reading a very large repository's status may take this long.
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
+const READ_TIMEOUT: Duration = Duration::from_mins(2);
 /// Checking out a worktree copies every file and may run the user's hooks.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(600);
+const WRITE_TIMEOUT: Duration = Duration::from_mins(10);
 /// About a million changed files; beyond that a list of them helps nobody.
 const MAX_OUTPUT: usize = 64 << 20;
 
@@ -122,10 +122,7 @@ impl Git {
     pub(crate) fn write(&self, directory: &Path, command: &'static str) -> Call {
         let mut tool = Tool::new("git").cwd(directory).timeout(WRITE_TIMEOUT).max_output(MAX_OUTPUT);
         tool = SCRUBBED.iter().fold(tool, Tool::env_remove);
-        tool = tool
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_LITERAL_PATHSPECS", "1")
-            .env("LC_ALL", "C");
+        tool = tool.env("GIT_TERMINAL_PROMPT", "0").env("GIT_LITERAL_PATHSPECS", "1").env("LC_ALL", "C");
         tool = self.variables.iter().fold(tool, |tool, (name, value)| tool.env(name, value));
         let tool = tool
             .args(["--no-pager", "-c", "core.quotePath=false"])

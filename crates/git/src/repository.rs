@@ -65,12 +65,10 @@ impl Repository {
     /// [`GitError`] when git fails.
     pub fn head(&self) -> Result<Head, GitError> {
         let commit = self.resolve("HEAD^{commit}")?;
-        let branch = self
-            .git
-            .read(&self.root, "symbolic-ref")
-            .args(["--quiet", "HEAD"])
-            .line()?
-            .and_then(|name| String::from_utf8_lossy(&name).strip_prefix("refs/heads/").map(str::to_owned));
+        let branch =
+            self.git.read(&self.root, "symbolic-ref").args(["--quiet", "HEAD"]).line()?.and_then(|name| {
+                String::from_utf8_lossy(&name).strip_prefix("refs/heads/").map(str::to_owned)
+            });
         Ok(Head { commit, branch })
     }
 
