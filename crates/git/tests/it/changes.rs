@@ -53,7 +53,7 @@ fn a_merge_in_conflict_is_told() {
     let repository = open(&fixture);
     let before = repository.snapshot().unwrap();
     fixture.git(&["-c", "alias.try=!git merge --quiet other || true", "try"]);
-    assert_eq!(told(&repository.changes().unwrap()), ["Conflicted file"]);
+    assert_eq!(told(&repository.changes().unwrap()), ["U file"]);
     assert_eq!(told(&repository.changes_since(&before).unwrap()), ["M file"]);
 }
 

@@ -28,7 +28,7 @@ fn told(changes: &[Change]) -> Vec<String> {
             ChangeKind::Updated => format!("M {}", change.path),
             ChangeKind::Deleted => format!("D {}", change.path),
             ChangeKind::Renamed { from } => format!("R {from} -> {}", change.path),
-            other => format!("{other:?} {}", change.path),
+            ChangeKind::Conflicted => format!("U {}", change.path),
         })
         .collect()
 }
