@@ -1,1 +1,27 @@
-//! Pure decisions: planning, decide and evolve, recovery plans.
+//! Pure decisions about runs: planning, `decide` and `evolve`, verdicts and recovery plans.
+//!
+//! Nothing here sleeps, reads a clock, touches a file or draws a random number. What happens in
+//! the world comes in as an [`Input`]; what is to be done goes out as events to append and
+//! [`Effect`]s to perform afterwards.
+
+mod advance;
+mod decide;
+mod drift;
+mod effect;
+mod guardrail;
+mod judge;
+mod plan;
+mod recovery;
+mod retry;
+mod state;
+
+pub use decide::{Refusal, decide, start};
+pub use drift::compare;
+pub use effect::{Decision, Effect, Input};
+pub use guardrail::{GuardrailCounts, GuardrailStatus};
+pub use plan::{PlanError, PlanRequest, plan};
+pub use recovery::{OnResume, RecoveryPlan, RecoveryStep, Seen, plan_recovery};
+pub use state::{
+    Answered, AttemptEnd, AttemptRecord, Judged, Phase, ReplayError, ResumeRecord, RunState, Slot,
+    StageRecord, StageState,
+};

@@ -177,6 +177,9 @@ pub enum Event {
         /// The pipeline from here on; `None` when unchanged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pipeline: Option<Box<Pipeline>>,
+        /// The pipelines its nested stages lead to from here on; `None` when unchanged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nested: Option<IndexMap<PipelineId, Pipeline>>,
     },
     /// A request to go on was refused.
     ResumeBlocked {

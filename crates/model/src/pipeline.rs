@@ -210,7 +210,7 @@ pub enum When {
     Success,
     /// When one of them failed.
     Failure,
-    /// In any case, also after a cancellation was not the reason to stop.
+    /// In any case, unless the run is cancelled.
     Always,
 }
 

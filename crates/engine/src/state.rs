@@ -1,0 +1,654 @@
+//! The state of a run, computed from its events and from nothing else.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use co_model::{
+    Actor, AttemptReport, Drift, Event, EventSeq, Judgement, Pipeline, Recorded, Role, RunCreated, RunId,
+    RunOutcome, RunPlan, RunStatus, SkipReason, Stage, StageDrift, StageId, StageOutcome, StageStatus,
+    ThreadId, Timestamp, Verdict,
+};
+
+use crate::plan::needs_of;
+
+/// A run as its log tells it. Cheap to clone: what does not change is shared.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    /// What the run was created with; the pipeline is the one in force.
+    pub created: Arc<RunCreated>,
+    /// The stages in file order; stages that an edit removed come last.
+    pub stages: Vec<Arc<StageRecord>>,
+    /// What the planner decided last.
+    pub plan: Option<Arc<RunPlan>>,
+    /// The plan as positions: which stage each slot is and which slots it waits for.
+    pub schedule: Arc<Vec<Slot>>,
+    /// Where the run stands.
+    pub phase: Phase,
+    /// The verdicts since the last resume.
+    pub judgements: Vec<Judged>,
+    /// Every accepted and refused resume.
+    pub resumes: Vec<ResumeRecord>,
+    /// Every answer of a person.
+    pub answers: Vec<Answered>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended last.
+    pub completed_at: Option<Timestamp>,
+    /// The last event.
+    pub last_seq: EventSeq,
+    /// When the last event was recorded.
+    pub updated_at: Timestamp,
+}
+
+/// One place in the order of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Position in [`RunState::stages`].
+    pub stage: usize,
+    /// The stage's part.
+    pub role: Role,
+    /// Positions in [`RunState::schedule`] that must be over first; all are smaller than its own.
+    pub needs: Vec<usize>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Recorded, not begun.
+    Created,
+    /// Under way.
+    Running,
+    /// Asked to stop; attempts are still ending.
+    Cancelling {
+        /// Who asked.
+        actor: Actor,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Its owner is gone.
+    Interrupted {
+        /// What was found.
+        detail: String,
+    },
+    /// Over, unless resumed.
+    Finished {
+        /// How it ended.
+        outcome: RunOutcome,
+    },
+}
+
+/// Everything known about one stage of a run.
+#[derive(Debug, Clone)]
+pub struct StageRecord {
+    /// How the stage is defined now.
+    pub definition: Stage,
+    /// Where it stands.
+    pub state: StageState,
+    /// Every attempt ever made, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// Attempts made since the last resume, which the retry policy counts.
+    pub counted_attempts: u32,
+    /// The agent's conversation.
+    pub thread: Option<ThreadId>,
+    /// Messages for the agent that were not handed over yet.
+    pub steer: Vec<String>,
+    /// The child run of a nested pipeline.
+    pub child: Option<(RunId, Option<RunOutcome>)>,
+    /// When its first attempt, question or child began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Whether an edit of the pipeline removed it.
+    pub removed: bool,
+}
+
+/// Where a stage stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StageState {
+    /// Not begun.
+    Pending,
+    /// An attempt is being made.
+    Attempting {
+        /// From 1.
+        attempt: u32,
+    },
+    /// The next attempt is due later.
+    Backoff {
+        /// The attempt to come.
+        attempt: u32,
+        /// Not before this instant.
+        due_at: Timestamp,
+    },
+    /// A question to a person is open.
+    Asking {
+        /// What was asked.
+        message: String,
+        /// Unanswered by then means no.
+        expires_at: Timestamp,
+    },
+    /// A child run is under way.
+    Nested {
+        /// The child.
+        run: RunId,
+    },
+    /// An attempt was under way when the owner was lost.
+    Interrupted,
+    /// Over.
+    Finished {
+        /// How it ended.
+        outcome: StageOutcome,
+    },
+}
+
+/// One try at a stage.
+#[derive(Debug, Clone)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub number: u32,
+    /// When it was about to begin.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its process, once it existed.
+    pub process: Option<String>,
+    /// How it ended.
+    pub end: AttemptEnd,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub enum AttemptEnd {
+    /// It has not.
+    Open,
+    /// Nobody saw it.
+    Lost,
+    /// As reported.
+    Reported(Arc<AttemptReport>),
+}
+
+/// A verdict with its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// When it was given.
+    pub at: Timestamp,
+    /// The verdict.
+    pub judgement: Judgement,
+}
+
+/// A request to go on, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
+    /// Why it was refused; `None` when it was accepted.
+    pub blocked: Option<String>,
+    /// How the pipeline had changed.
+    pub drift: Drift,
+}
+
+/// A person's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// When.
+    pub at: Timestamp,
+    /// The gate.
+    pub stage: StageId,
+    /// Yes or no; `None` when nobody answered in time, which means no.
+    pub verdict: Option<Verdict>,
+    /// Who.
+    pub actor: Actor,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Says why events do not make a run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// There is no event.
+    #[error("the run has no events")]
+    Empty,
+    /// The first event is not a creation.
+    #[error("the first event is `{found}`, not `run_created`")]
+    NotCreated {
+        /// What it is.
+        found: &'static str,
+    },
+    /// An event names a stage that the run does not have.
+    #[error("event {seq} (`{event}`) names the unknown stage `{stage}`")]
+    UnknownStage {
+        /// Its position.
+        seq: u64,
+        /// Its name.
+        event: &'static str,
+        /// The stage.
+        stage: StageId,
+    },
+    /// An event does not follow the one before it.
+    #[error("event {found} follows event {last}")]
+    Gap {
+        /// The last event.
+        last: u64,
+        /// The one that came.
+        found: u64,
+    },
+    /// A run is created twice.
+    #[error("event {seq} creates the run again")]
+    CreatedTwice {
+        /// Its position.
+        seq: u64,
+    },
+}
+
+impl StageRecord {
+    fn new(definition: Stage) -> Self {
+        Self {
+            definition,
+            state: StageState::Pending,
+            attempts: Vec::new(),
+            counted_attempts: 0,
+            thread: None,
+            steer: Vec::new(),
+            child: None,
+            started_at: None,
+            finished_at: None,
+            removed: false,
+        }
+    }
+
+    /// The stage's id.
+    pub fn id(&self) -> &StageId {
+        &self.definition.id
+    }
+
+    /// How the stage ended, once it has.
+    pub fn outcome(&self) -> Option<&StageOutcome> {
+        match &self.state {
+            StageState::Finished { outcome } => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Where the stage stands, in the words of manifests.
+    pub fn status(&self) -> StageStatus {
+        match &self.state {
+            StageState::Pending | StageState::Interrupted => StageStatus::Pending,
+            StageState::Attempting { .. } | StageState::Backoff { .. } | StageState::Nested { .. } => {
+                StageStatus::Running
+            }
+            StageState::Asking { .. } => StageStatus::Waiting,
+            StageState::Finished { outcome } => outcome.status(),
+        }
+    }
+
+    /// The report of the last attempt that has one.
+    pub fn last_report(&self) -> Option<&AttemptReport> {
+        self.attempts.iter().rev().find_map(|attempt| match &attempt.end {
+            AttemptEnd::Reported(report) => Some(report.as_ref()),
+            AttemptEnd::Open | AttemptEnd::Lost => None,
+        })
+    }
+
+    /// Forgets the result, not the record, so that the stage is run again.
+    fn reset(&mut self) {
+        self.state = StageState::Pending;
+        self.counted_attempts = 0;
+        self.finished_at = None;
+    }
+}
+
+impl RunState {
+    /// Computes the state from all events of a run.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when the events are not a run's.
+    pub fn replay(events: &[Recorded]) -> Result<Self, ReplayError> {
+        let (first, rest) = events.split_first().ok_or(ReplayError::Empty)?;
+        let mut state = Self::create(first)?;
+        for event in rest {
+            state.evolve(event)?;
+        }
+        Ok(state)
+    }
+
+    /// Begins with the first event of a run.
+    ///
+    /// # Errors
+    /// [`ReplayError::NotCreated`] when it is another one.
+    pub fn create(first: &Recorded) -> Result<Self, ReplayError> {
+        let Event::RunCreated(created) = &first.event else {
+            return Err(ReplayError::NotCreated { found: first.event.name() });
+        };
+        let stages = created.pipeline.stages.iter().cloned().map(StageRecord::new).map(Arc::new).collect();
+        Ok(Self {
+            created: Arc::new((**created).clone()),
+            stages,
+            plan: None,
+            schedule: Arc::default(),
+            phase: Phase::Created,
+            judgements: Vec::new(),
+            resumes: Vec::new(),
+            answers: Vec::new(),
+            created_at: first.at,
+            started_at: None,
+            completed_at: None,
+            last_seq: first.seq,
+            updated_at: first.at,
+        })
+    }
+
+    /// The pipeline in force.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.created.pipeline
+    }
+
+    /// The run's id.
+    pub fn run(&self) -> &RunId {
+        &self.created.run
+    }
+
+    /// Finds a stage by id.
+    pub fn stage(&self, id: &StageId) -> Option<&StageRecord> {
+        self.stages.iter().find(|record| record.id() == id).map(Arc::as_ref)
+    }
+
+    /// Where the run stands, in the words of manifests.
+    pub fn status(&self) -> RunStatus {
+        match &self.phase {
+            Phase::Created => RunStatus::Queued,
+            Phase::Running | Phase::Cancelling { .. } => RunStatus::InProgress,
+            Phase::Interrupted { .. } => RunStatus::Interrupted,
+            Phase::Finished { outcome } => outcome.status(),
+        }
+    }
+
+    /// The verdict of a role, once it was given.
+    pub fn judgement(&self, role: Role) -> Option<&Judgement> {
+        self.judgements.iter().map(|judged| &judged.judgement).find(|judgement| judgement.role == role)
+    }
+
+    /// Takes in the next event. Total: every event of every version fits every state or is refused.
+    ///
+    /// # Errors
+    /// [`ReplayError`]; the state is unchanged then.
+    pub fn evolve(&mut self, recorded: &Recorded) -> Result<(), ReplayError> {
+        let Recorded { seq, at, event } = recorded;
+        if seq.0 != self.last_seq.0 + 1 {
+            return Err(ReplayError::Gap { last: self.last_seq.0, found: seq.0 });
+        }
+        match event {
+            Event::RunCreated(_) => return Err(ReplayError::CreatedTwice { seq: seq.0 }),
+            Event::RunPlanned(plan) => self.planned(plan, *at),
+            Event::RunStarted => {
+                self.phase = Phase::Running;
+                self.started_at.get_or_insert(*at);
+            }
+            Event::Judged(judgement) => {
+                self.judgements.retain(|judged| judged.judgement.role != judgement.role);
+                self.judgements.push(Judged { at: *at, judgement: judgement.clone() });
+            }
+            Event::SelectionNarrowed { left_out, .. } => {
+                for stage in left_out {
+                    self.edit(stage, recorded, |record| {
+                        record.state = StageState::Finished {
+                            outcome: StageOutcome::Skipped { reason: SkipReason::NotPlanned },
+                        };
+                        record.finished_at = Some(*at);
+                    })?;
+                }
+            }
+            Event::CancelRequested { actor, reason } => {
+                self.phase = Phase::Cancelling { actor: actor.clone(), reason: reason.clone() };
+            }
+            Event::RunInterrupted { detail } => self.interrupted(detail, *at),
+            Event::ResumeAccepted { actor, reason, drift, pipeline, nested } => {
+                if let Some(nested) = nested {
+                    Arc::make_mut(&mut self.created).nested.clone_from(nested);
+                }
+                self.resumed(drift, pipeline.as_deref());
+                self.note_resume(*at, actor, reason, None, drift.clone());
+            }
+            Event::ResumeBlocked { actor, reason, detail } => {
+                self.note_resume(*at, actor, reason, Some(detail.clone()), Drift::default());
+            }
+            Event::CommandRefused { .. } => {}
+            Event::RunFinished { outcome } => {
+                self.phase = Phase::Finished { outcome: outcome.clone() };
+                self.completed_at = Some(*at);
+            }
+            Event::QuestionAnswered { stage, verdict, actor, reason } => self.answers.push(Answered {
+                at: *at,
+                stage: stage.clone(),
+                verdict: Some(*verdict),
+                actor: actor.clone(),
+                reason: reason.clone(),
+            }),
+            Event::QuestionExpired { stage } => self.answers.push(Answered {
+                at: *at,
+                stage: stage.clone(),
+                verdict: None,
+                actor: Actor::new("nobody"),
+                reason: None,
+            }),
+            Event::AttemptStarting { stage, .. }
+            | Event::AttemptStarted { stage, .. }
+            | Event::AgentThreadKnown { stage, .. }
+            | Event::AttemptFinished { stage, .. }
+            | Event::RetryScheduled { stage, .. }
+            | Event::QuestionAsked { stage, .. }
+            | Event::SteerAccepted { stage, .. }
+            | Event::SteerDelivered { stage, .. }
+            | Event::ChildRunStarting { stage, .. }
+            | Event::ChildRunFinished { stage, .. }
+            | Event::StageFinished { stage, .. } => {
+                self.edit(stage, recorded, |record| stage_event(record, event, *at))?;
+            }
+        }
+        self.last_seq = *seq;
+        self.updated_at = *at;
+        Ok(())
+    }
+
+    fn edit(
+        &mut self,
+        stage: &StageId,
+        recorded: &Recorded,
+        change: impl FnOnce(&mut StageRecord),
+    ) -> Result<(), ReplayError> {
+        let record = self.stages.iter_mut().find(|record| record.id() == stage);
+        let record = record.ok_or_else(|| ReplayError::UnknownStage {
+            seq: recorded.seq.0,
+            event: recorded.event.name(),
+            stage: stage.clone(),
+        })?;
+        change(Arc::make_mut(record));
+        Ok(())
+    }
+
+    fn planned(&mut self, plan: &RunPlan, at: Timestamp) {
+        for skipped in &plan.skipped {
+            if let Some(record) = self.stages.iter_mut().find(|record| *record.id() == skipped.stage)
+                && record.outcome().is_none()
+            {
+                let record = Arc::make_mut(record);
+                record.state = StageState::Finished {
+                    outcome: StageOutcome::Skipped { reason: skipped.reason.clone() },
+                };
+                record.finished_at = Some(at);
+            }
+        }
+        self.plan = Some(Arc::new(plan.clone()));
+        self.schedule = Arc::new(self.lay_out(plan));
+    }
+
+    fn lay_out(&self, plan: &RunPlan) -> Vec<Slot> {
+        let by_id: HashMap<&StageId, usize> =
+            self.stages.iter().enumerate().map(|(i, record)| (record.id(), i)).collect();
+        let planned: HashSet<&StageId> = plan.stages.iter().map(|planned| &planned.stage).collect();
+        // Order of appearance is the file's, so needs are computed there and then carried over.
+        let in_file: Vec<&Stage> = self
+            .stages
+            .iter()
+            .map(|record| &record.definition)
+            .filter(|definition| planned.contains(&definition.id))
+            .collect();
+        let needs = needs_of(&in_file);
+        let file_position: HashMap<&StageId, usize> =
+            in_file.iter().enumerate().map(|(i, stage)| (&stage.id, i)).collect();
+        let slot_position: HashMap<&StageId, usize> =
+            plan.stages.iter().enumerate().map(|(i, planned)| (&planned.stage, i)).collect();
+        let slots = plan.stages.iter().filter_map(|planned| {
+            let own = *file_position.get(&planned.stage)?;
+            let needs =
+                needs[own].iter().filter_map(|&i| slot_position.get(&in_file[i].id).copied()).collect();
+            Some(Slot { stage: *by_id.get(&planned.stage)?, role: planned.role, needs })
+        });
+        slots.collect()
+    }
+
+    fn interrupted(&mut self, detail: &str, at: Timestamp) {
+        self.phase = Phase::Interrupted { detail: detail.to_owned() };
+        for record in &mut self.stages {
+            let open = |attempt: &AttemptRecord| matches!(attempt.end, AttemptEnd::Open);
+            if matches!(record.state, StageState::Attempting { .. }) || record.attempts.iter().any(open) {
+                let record = Arc::make_mut(record);
+                for attempt in record.attempts.iter_mut().filter(|attempt| open(attempt)) {
+                    attempt.end = AttemptEnd::Lost;
+                    attempt.finished_at = Some(at);
+                }
+                if matches!(record.state, StageState::Attempting { .. }) {
+                    record.state = StageState::Interrupted;
+                }
+            }
+        }
+    }
+
+    /// Keeps what succeeded and is still defined the same; everything else is run again.
+    fn resumed(&mut self, drift: &Drift, pipeline: Option<&Pipeline>) {
+        if let Some(pipeline) = pipeline {
+            self.adopt(pipeline);
+            self.schedule = Arc::default();
+        }
+        let changed = |id: &StageId| {
+            drift.stages.iter().any(|d| matches!(d, StageDrift::Changed { stage } if stage == id))
+        };
+        for record in &mut self.stages {
+            let keep = match &record.state {
+                StageState::Finished { outcome } => {
+                    record.removed || (*outcome == StageOutcome::Succeeded && !changed(record.id()))
+                }
+                // An open question and a child run go on where they were.
+                StageState::Asking { .. } | StageState::Nested { .. } => !changed(record.id()),
+                _ => false,
+            };
+            let forget_thread = changed(record.id());
+            if !keep || forget_thread {
+                let record = Arc::make_mut(record);
+                if !keep {
+                    record.reset();
+                }
+                if forget_thread {
+                    record.thread = None;
+                }
+            }
+        }
+        self.judgements.clear();
+        self.completed_at = None;
+        self.phase = Phase::Running;
+    }
+
+    fn adopt(&mut self, pipeline: &Pipeline) {
+        let mut old = std::mem::take(&mut self.stages);
+        for definition in &pipeline.stages {
+            let known = old.iter().position(|record| *record.id() == definition.id).map(|i| old.remove(i));
+            let mut record = known.map_or_else(|| StageRecord::new(definition.clone()), Arc::unwrap_or_clone);
+            record.definition = definition.clone();
+            record.removed = false;
+            self.stages.push(Arc::new(record));
+        }
+        for record in old {
+            let mut record = Arc::unwrap_or_clone(record);
+            record.removed = true;
+            if record.outcome().is_none() {
+                record.state =
+                    StageState::Finished { outcome: StageOutcome::Skipped { reason: SkipReason::Removed } };
+            }
+            self.stages.push(Arc::new(record));
+        }
+        Arc::make_mut(&mut self.created).pipeline = pipeline.clone();
+    }
+
+    fn note_resume(
+        &mut self,
+        at: Timestamp,
+        actor: &Actor,
+        reason: &str,
+        blocked: Option<String>,
+        drift: Drift,
+    ) {
+        let record = ResumeRecord { at, actor: actor.clone(), reason: reason.to_owned(), blocked, drift };
+        self.resumes.push(record);
+    }
+}
+
+/// The part of `evolve` that concerns one stage.
+fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp) {
+    match event {
+        Event::AttemptStarting { attempt, .. } => {
+            record.state = StageState::Attempting { attempt: *attempt };
+            record.counted_attempts += 1;
+            record.started_at.get_or_insert(at);
+            record.attempts.push(AttemptRecord {
+                number: *attempt,
+                started_at: at,
+                finished_at: None,
+                process: None,
+                end: AttemptEnd::Open,
+            });
+        }
+        Event::AttemptStarted { attempt, process, .. } => {
+            if let Some(open) = record.attempts.iter_mut().find(|open| open.number == *attempt) {
+                open.process = Some(process.clone());
+            }
+        }
+        Event::AgentThreadKnown { thread, .. } => record.thread = Some(thread.clone()),
+        Event::AttemptFinished { attempt, report, .. } => {
+            if let Some(open) = record.attempts.iter_mut().find(|open| open.number == *attempt) {
+                open.finished_at = Some(at);
+                open.end = AttemptEnd::Reported(Arc::new((**report).clone()));
+            }
+        }
+        Event::RetryScheduled { attempt, due_at, .. } => {
+            record.state = StageState::Backoff { attempt: *attempt, due_at: *due_at };
+        }
+        Event::QuestionAsked { message, expires_at, .. } => {
+            record.state = StageState::Asking { message: message.clone(), expires_at: *expires_at };
+            record.started_at.get_or_insert(at);
+        }
+        Event::SteerAccepted { message, .. } => record.steer.push(message.clone()),
+        Event::SteerDelivered { count, .. } => {
+            let delivered = usize::try_from(*count).unwrap_or(usize::MAX).min(record.steer.len());
+            record.steer.drain(..delivered);
+            // A turn that a person added is not a retry.
+            record.counted_attempts = record.counted_attempts.saturating_sub(1);
+        }
+        Event::ChildRunStarting { run, .. } => {
+            record.state = StageState::Nested { run: run.clone() };
+            record.child = Some((run.clone(), None));
+            record.started_at.get_or_insert(at);
+        }
+        Event::ChildRunFinished { run, outcome, .. } => {
+            record.child = Some((run.clone(), Some(outcome.clone())));
+        }
+        Event::StageFinished { outcome, .. } => {
+            record.state = StageState::Finished { outcome: outcome.clone() };
+            record.finished_at = Some(at);
+        }
+        _ => {}
+    }
+}
