@@ -4,10 +4,13 @@
 //! the older JSON into the newer one is added to [`decode`]. A newer version is refused, never guessed.
 
 use co_model::Event;
-use serde_json::Value;
+use serde::de::{Error as _, IgnoredAny};
 
 /// The newest version this program writes, for every kind.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// The body of an event that carries nothing.
+const NO_DATA: &str = "null";
 
 /// An event as a store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,17 +45,22 @@ pub enum DecodeError {
     },
 }
 
-/// Encodes an event at the newest version.
+/// Encodes an event at the newest version. Keeps the order of maps, as views are rebuilt from it.
 ///
 /// # Errors
 /// Never for events of this program: their maps have text keys and their numbers are finite.
 pub fn encode(event: &Event) -> Result<StoredEvent, DecodeError> {
-    let failed = |source| DecodeError::Body { kind: event.name().to_owned(), source };
-    let body = match serde_json::to_value(event).map_err(failed)? {
-        Value::Object(mut fields) => fields.remove("data").unwrap_or(Value::Null),
-        other => other,
+    let kind = event.name();
+    let tagged = serde_json::to_string(event).map_err(|source| body_error(kind, source))?;
+    // serde writes `{"type":"<kind>","data":<body>}`, and no data for an event that carries nothing.
+    let fields =
+        tagged.strip_prefix(&format!(r#"{{"type":"{kind}""#)).and_then(|rest| rest.strip_suffix('}'));
+    let body = match fields {
+        Some("") => NO_DATA,
+        Some(fields) => fields.strip_prefix(r#","data":"#).unwrap_or(fields),
+        None => return Err(body_error(kind, serde_json::Error::custom("its name is not its tag"))),
     };
-    Ok(StoredEvent { kind: event.name().to_owned(), version: FORMAT_VERSION, body: body.to_string() })
+    Ok(StoredEvent { kind: kind.to_owned(), version: FORMAT_VERSION, body: body.to_owned() })
 }
 
 /// Decodes an event of any version up to [`FORMAT_VERSION`].
@@ -64,12 +72,19 @@ pub fn decode(stored: &StoredEvent) -> Result<Event, DecodeError> {
     if *version > FORMAT_VERSION {
         return Err(DecodeError::TooNew { kind: kind.clone(), version: *version });
     }
-    let failed = |source| DecodeError::Body { kind: kind.clone(), source };
-    let data: Value = serde_json::from_str(body).map_err(failed)?;
-    let mut fields = serde_json::Map::new();
-    fields.insert("type".to_owned(), Value::String(kind.clone()));
-    if !data.is_null() {
-        fields.insert("data".to_owned(), data);
-    }
-    serde_json::from_value(Value::Object(fields)).map_err(failed)
+    let read = || -> serde_json::Result<Event> {
+        // A damaged body must not reach out of its place in the text below.
+        serde_json::from_str::<IgnoredAny>(body)?;
+        let kind = serde_json::to_string(kind)?;
+        let tagged = match body.as_str() {
+            NO_DATA => format!(r#"{{"type":{kind}}}"#),
+            _ => format!(r#"{{"type":{kind},"data":{body}}}"#),
+        };
+        serde_json::from_str(&tagged)
+    };
+    read().map_err(|source| body_error(kind, source))
+}
+
+fn body_error(kind: &str, source: serde_json::Error) -> DecodeError {
+    DecodeError::Body { kind: kind.to_owned(), source }
 }

@@ -21,17 +21,21 @@ pub trait EventLog: Send + Sync {
     ///
     /// Settles the inbox entries and the run's [`Progress`] in the same transaction. The time of
     /// an event is never earlier than that of the event before it, whatever `append.at` says.
+    /// An entry that was settled before keeps its first answer.
     ///
     /// # Errors
-    /// [`LogError::LeaseLost`] when another owner has taken over; [`LogError::Conflict`] when
-    /// `append.after` is not the last event. Nothing is written then.
+    /// [`LogError::LeaseLost`] when another owner has taken over, or the lease was given back;
+    /// [`LogError::Conflict`] when `append.after` is not the last event;
+    /// [`LogError::UnknownRun`]. Nothing is written then.
     fn append(&self, lease: &Lease, append: &Append<'_>) -> Result<Vec<Recorded>, LogError>;
 
     /// Appends events to a run that nobody owns, if its lease is still of `holder`'s generation.
     ///
     /// For facts that outsiders find: an owner that is gone, a refused resume of a live run.
-    /// Raises the generation when `fence` is true, so that a returning owner is shut out.
-    /// Returns `None`, writing nothing, when the run has moved on.
+    /// `None` as the holder means that the lease is expected to be free. When `fence` is true, the
+    /// generation is raised and the lease freed, so that a returning owner is shut out.
+    /// Returns `None`, writing nothing, when the run has moved on: another generation, a later
+    /// last event than `append.after`, or no such run.
     ///
     /// # Errors
     /// Only those of the store itself.
@@ -42,7 +46,7 @@ pub trait EventLog: Send + Sync {
         append: &Append<'_>,
     ) -> Result<Option<Vec<Recorded>>, LogError>;
 
-    /// Reads the events of a run after `after`, at most `limit` of them.
+    /// Reads the events of a run after `after`, at most `limit` of them; none for an unknown run.
     ///
     /// # Errors
     /// [`LogError::Decode`] when one was written by a newer format or is damaged.
@@ -50,6 +54,9 @@ pub trait EventLog: Send + Sync {
 
     /// Takes the lease of a run if it is free, if its holder released it, or if `gone` says that
     /// the holder is no more.
+    ///
+    /// `gone` is called without a lock and may use the store. Its answer counts for the sign of
+    /// life it was given: when the holder renews meanwhile, `gone` is asked again.
     ///
     /// # Errors
     /// [`LogError::Held`] with the living holder; [`LogError::UnknownRun`].
@@ -64,7 +71,8 @@ pub trait EventLog: Send + Sync {
     /// Renews a lease.
     ///
     /// # Errors
-    /// [`LogError::LeaseLost`] when another owner has taken over.
+    /// [`LogError::LeaseLost`] when another owner has taken over, or the lease was given back;
+    /// [`LogError::UnknownRun`].
     fn renew(&self, lease: &Lease, now: Timestamp) -> Result<(), LogError>;
 
     /// Gives a lease back. A lease already lost is no error.
@@ -109,7 +117,8 @@ pub trait EventLog: Send + Sync {
     /// Only those of the store itself.
     fn totals(&self, task: &TaskId) -> Result<TaskTotals, LogError>;
 
-    /// Notes that the views on disk show the run up to `seq`. Never goes back.
+    /// Notes that the views on disk show the run up to `seq`. Never goes back; an unknown run is
+    /// no error.
     ///
     /// # Errors
     /// Only those of the store itself.

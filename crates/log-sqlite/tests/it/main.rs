@@ -1,0 +1,4 @@
+//! What the SQLite store promises, checked from outside.
+
+mod suite;
+mod support;
