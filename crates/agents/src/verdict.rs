@@ -98,6 +98,29 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// Returns the class as records and retry rules spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAuthenticated => "not-authenticated",
+            Self::RateLimited => "rate-limited",
+            Self::UsageLimit => "usage-limit",
+            Self::ModelOverloaded => "model-overloaded",
+            Self::ContextExceeded => "context-exceeded",
+            Self::StreamDisconnected => "stream-disconnected",
+            Self::InvalidRequest => "invalid-request",
+            Self::InvalidConfiguration => "invalid-configuration",
+            Self::ThreadNotFound => "thread-not-found",
+            Self::ThreadMismatch => "thread-mismatch",
+            Self::Killed { .. } => "killed",
+            Self::TimedOut => "timed-out",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+            Self::Garbage => "garbage",
+            Self::Truncated => "truncated",
+            Self::TurnFailed => "turn-failed",
+        }
+    }
+
     /// Tells whether the same request may well succeed if it is simply made again later.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::RateLimited | Self::ModelOverloaded | Self::StreamDisconnected)

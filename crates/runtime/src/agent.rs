@@ -80,13 +80,18 @@ fn prepared_turn(attempt: &Attempt, work: &AgentStage) -> Result<AttemptReport, 
         };
         refused(class, chain(&error), error.hint())
     })?;
-    let before = co_git::Snapshot::take(&cwd);
+    // Without git, or outside a repository, only what the agent reports is known.
+    let repository = co_git::Repository::discover(&cwd).ok().flatten();
+    let before = repository.as_ref().and_then(|repository| repository.snapshot().ok());
     let program = attempt.program(launch.argv, Stdin::Bytes(launch.stdin), launch.environment_additions);
-    let mut listener = Listener { attempt, transcript: Some(driver.transcript(&cwd)) };
+    let mut listener = Listener { attempt, transcript: driver.transcript(&cwd) };
     let ran = attempt.run(&program, &mut listener);
-    let transcript = listener.transcript.take().map(|transcript| transcript.finish(&mut |_| {}));
-    let report = transcript.unwrap_or_default();
-    let observed = before.map(|before| before.changes(&cwd)).unwrap_or_default();
+    let report = listener.transcript.finish(&mut |_| {});
+    let observed = match (&repository, &before) {
+        (Some(repository), Some(before)) => repository.changes_since(before).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let observed = observed.iter().map(observed_change).collect();
     Ok(conclude(attempt, ran, &report, thread.as_ref(), observed))
 }
 
@@ -99,7 +104,7 @@ fn parse_sandbox(name: &str) -> Option<SandboxMode> {
 /// Feeds the transcript while the agent works, and reports what cannot wait.
 struct Listener<'a> {
     attempt: &'a Attempt,
-    transcript: Option<Box<dyn Transcript + Send>>,
+    transcript: Box<dyn Transcript + Send>,
 }
 
 impl Observer for Listener<'_> {
@@ -108,9 +113,11 @@ impl Observer for Listener<'_> {
     }
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        let (Stream::Stdout, Some(transcript)) = (stream, &mut self.transcript) else { return };
+        if stream != Stream::Stdout {
+            return;
+        }
         let attempt = self.attempt;
-        transcript.push(bytes, &mut |observation| {
+        self.transcript.push(bytes, &mut |observation| {
             if let AgentObservation::ThreadKnown { thread_id } = observation {
                 attempt.tell(Input::AgentThreadKnown {
                     stage: attempt.stage.id.clone(),
@@ -186,6 +193,15 @@ fn reported(change: &co_agents::FileChange) -> FileChange {
         _ => ChangeKind::Update,
     };
     FileChange { path: change.path.clone(), kind }
+}
+
+fn observed_change(change: &co_git::Change) -> FileChange {
+    let kind = match change.kind {
+        co_git::ChangeKind::Added | co_git::ChangeKind::Untracked => ChangeKind::Add,
+        co_git::ChangeKind::Deleted => ChangeKind::Delete,
+        _ => ChangeKind::Update,
+    };
+    FileChange { path: change.path.to_string(), kind }
 }
 
 fn agent_exit(exit: &AttemptExit) -> AgentExit {

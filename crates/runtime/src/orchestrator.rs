@@ -434,6 +434,23 @@ impl Orchestrator {
         Ok(reports)
     }
 
+    /// Mends every run whose owner is gone; for commands that pass by.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn abandoned(&self) -> Result<Vec<RecoveryReport>, RuntimeError> {
+        let mut reports = Vec::new();
+        for head in recovery::candidates(&self.shared, None)? {
+            let Some((state, plan)) = recovery::plan(&self.shared, &head, false)? else { continue };
+            if recovery::execute(&self.shared, &head, &state, &plan)? == Recovered::Done {
+                let status = head.progress.status;
+                let (run, task) = (head.run, head.progress.task);
+                reports.push(RecoveryReport { run, task, status, plan, recovered: Recovered::Done });
+            }
+        }
+        Ok(reports)
+    }
+
     /// Compares the views of a run with the log and, unless `check` is set, writes them.
     ///
     /// # Errors

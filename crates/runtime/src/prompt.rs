@@ -8,7 +8,8 @@ use co_engine::RunState;
 use co_model::{AgentStage, Prompt};
 use co_process::{OutputLog, Stream, plain_text};
 use co_views::Layout;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Value, json};
 
 /// Longest prompt file in bytes.
@@ -65,7 +66,7 @@ fn render(name: &str, template: &str, values: &Value) -> Result<String, String> 
         let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
         format!("template `{name}`{line}: {}{detail}", error.kind())
     };
-    environment.template_from_named_str(name, template).map_err(failed)?.render(context! { ..minijinja::Value::from_serialize(values) }).map_err(failed)
+    environment.template_from_named_str(name, template).map_err(failed)?.render(Serde(values)).map_err(failed)
 }
 
 fn values(state: &RunState, layout: &Layout) -> Value {

@@ -2,6 +2,7 @@
 //! the log and writing the files happens under a lock that the kernel releases with its holder.
 
 use std::fs::File;
+use std::time::Duration;
 
 use co_log::RunFilter;
 use co_model::TaskId;
@@ -34,7 +35,7 @@ pub(crate) fn write(shared: &Shared, task: &TaskId) -> Result<(), RuntimeError> 
         failed: totals.failed,
         cancelled: totals.cancelled,
         unfinished: totals.unfinished,
-        duration_ms: totals.duration_ms,
+        duration: Duration::from_millis(totals.duration_ms),
         stages_passed: totals.stages_passed,
         stages_failed: totals.stages_failed,
     };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use co_engine::{Phase, RunState};
 use co_log::Progress;
 use co_model::{EventSeq, RunId, StageStatus, Timestamp};
-use co_views::{Heartbeat, Layout, to_json};
+use co_views::{Layout, to_json};
 
 use crate::error::RuntimeError;
 use crate::orchestrator::Shared;
@@ -230,7 +230,7 @@ pub(crate) fn progress(state: &RunState, layout: &Layout) -> Progress {
         stages_passed: count(StageStatus::Succeeded),
         stages_failed: count(StageStatus::Failed),
         stages_planned: state.plan.as_ref().map_or(0, |plan| u32::try_from(plan.stages.len()).unwrap_or(u32::MAX)),
-        summary: over.then(|| co_views::summary_sentence(state)),
+        summary: over.then(|| co_views::summary(state)),
         metrics: over.then(|| to_json(&co_views::metrics_record(state, layout))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use co_git::Repository;
+use co_git::{BranchAfter, Repository};
 use co_model::RunId;
 
 use crate::attempt::chain;
@@ -38,5 +38,5 @@ pub(crate) fn remove(root: &Path, runs_dir: &Path, run: &RunId) -> Result<(), St
         .map_err(|error| chain(&error))?
         .ok_or_else(|| format!("`{}` is not in a git repository", root.display()))?;
     let path = runs_dir.join("worktrees").join(run.as_str());
-    repository.remove_worktree(&path).map_err(|error| chain(&error))
+    repository.remove_worktree(&path, BranchAfter::Delete).map(drop).map_err(|error| chain(&error))
 }
