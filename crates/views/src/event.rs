@@ -23,7 +23,7 @@ pub const ENVELOPE_VERSION: u32 = 1;
 
 /// One line of the event stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(title = "Codex Orchestrator run event")]
+#[schemars(title = "Codex Orchestrator run event", deny_unknown_fields)]
 pub struct EventLine {
     /// Version of the envelope: 1.
     #[schemars(extend("const" = 1))]
@@ -45,6 +45,7 @@ pub struct EventLine {
 /// What happened, by type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
+#[schemars(deny_unknown_fields)]
 pub enum EventData {
     /// The run exists. Always the first event.
     RunCreated {

@@ -33,7 +33,11 @@ pub fn schema(name: &str) -> Option<Value> {
 }
 
 /// Describes a type as it is written, not as it could be read: every field is always there.
+///
+/// Keys are sorted, so that the text does not depend on which map `serde_json` was built with.
 fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
-    SchemaGenerator::new(settings).into_root_schema_for::<T>().to_value()
+    let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<T>().to_value();
+    schema.sort_all_objects();
+    schema
 }
