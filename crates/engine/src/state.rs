@@ -18,6 +18,8 @@ pub struct RunState {
     pub created: Arc<RunCreated>,
     /// The stages in file order; stages that an edit removed come last.
     pub stages: Vec<Arc<StageRecord>>,
+    /// Where each stage is in `stages`.
+    positions: Arc<HashMap<StageId, usize>>,
     /// What the planner decided last.
     pub plan: Option<Arc<RunPlan>>,
     /// The plan as positions: which stage each slot is and which slots it waits for.
@@ -318,6 +320,10 @@ impl StageRecord {
         self.attempts.last()?.process.as_deref()
     }
 
+    fn attempt_mut(&mut self, number: u32) -> Option<&mut AttemptRecord> {
+        self.attempts.iter_mut().rev().find(|attempt| attempt.number == number)
+    }
+
     /// The number of the attempt to come.
     pub(crate) fn next_attempt(&self) -> u32 {
         self.attempts.last().map_or(1, |last| last.number + 1)
@@ -385,9 +391,11 @@ impl RunState {
         let Event::RunCreated(created) = &first.event else {
             return Err(ReplayError::NotCreated { found: first.event.name() });
         };
-        let stages = created.pipeline.stages.iter().cloned().map(StageRecord::new).map(Arc::new).collect();
+        let definitions = created.pipeline.stages.iter().cloned();
+        let stages: Vec<_> = definitions.map(StageRecord::new).map(Arc::new).collect();
         Ok(Self {
             created: Arc::new((**created).clone()),
+            positions: Arc::new(positions(&stages)),
             stages,
             plan: None,
             schedule: Arc::default(),
@@ -415,7 +423,7 @@ impl RunState {
 
     /// Finds a stage by id.
     pub fn stage(&self, id: &StageId) -> Option<&StageRecord> {
-        self.stages.iter().find(|record| record.id() == id).map(Arc::as_ref)
+        self.positions.get(id).and_then(|&position| self.stages.get(position)).map(Arc::as_ref)
     }
 
     /// Where the run stands, in the words of manifests.
@@ -526,7 +534,7 @@ impl RunState {
         recorded: &Recorded,
         change: impl FnOnce(&mut StageRecord),
     ) -> Result<(), ReplayError> {
-        let record = self.stages.iter_mut().find(|record| record.id() == stage);
+        let record = self.positions.get(stage).and_then(|&position| self.stages.get_mut(position));
         change(Arc::make_mut(record.ok_or_else(|| unknown_stage(recorded, stage))?));
         Ok(())
     }
@@ -537,8 +545,7 @@ impl RunState {
         recorded: &Recorded,
         stages: impl IntoIterator<Item = &'a StageId>,
     ) -> Result<(), ReplayError> {
-        let known: HashSet<&StageId> = self.stages.iter().map(|record| record.id()).collect();
-        match stages.into_iter().find(|stage| !known.contains(stage)) {
+        match stages.into_iter().find(|&stage| !self.positions.contains_key(stage)) {
             Some(stage) => Err(unknown_stage(recorded, stage)),
             None => Ok(()),
         }
@@ -546,7 +553,8 @@ impl RunState {
 
     fn planned(&mut self, plan: &RunPlan, at: Timestamp) {
         for skipped in &plan.skipped {
-            if let Some(record) = self.stages.iter_mut().find(|record| *record.id() == skipped.stage)
+            if let Some(&position) = self.positions.get(&skipped.stage)
+                && let Some(record) = self.stages.get_mut(position)
                 && record.outcome().is_none()
             {
                 let record = Arc::make_mut(record);
@@ -561,8 +569,6 @@ impl RunState {
     }
 
     fn lay_out(&self, plan: &RunPlan) -> Vec<Slot> {
-        let by_id: HashMap<&StageId, usize> =
-            self.stages.iter().enumerate().map(|(i, record)| (record.id(), i)).collect();
         let planned: HashSet<&StageId> = plan.stages.iter().map(|planned| &planned.stage).collect();
         // Order of appearance is the file's, so needs are computed there and then carried over.
         let in_file: Vec<&Stage> = self
@@ -581,7 +587,7 @@ impl RunState {
             let waits_for = needs[own].iter().filter_map(|&i| slot_position.get(&in_file[i].id).copied());
             // A plan is in order; one that an older version made by other rules is taken as it is.
             let needs = waits_for.filter(|&need| need < position).collect();
-            Some(Slot { stage: *by_id.get(&planned.stage)?, role: planned.role, needs })
+            Some(Slot { stage: *self.positions.get(&planned.stage)?, role: planned.role, needs })
         });
         slots.collect()
     }
@@ -660,6 +666,7 @@ impl RunState {
             }
             self.stages.push(Arc::new(record));
         }
+        self.positions = Arc::new(positions(&self.stages));
         Arc::make_mut(&mut self.created).pipeline = pipeline.clone();
     }
 
@@ -674,6 +681,10 @@ impl RunState {
         let record = ResumeRecord { at, actor: actor.clone(), reason: reason.to_owned(), blocked, drift };
         self.resumes.push(record);
     }
+}
+
+fn positions(stages: &[Arc<StageRecord>]) -> HashMap<StageId, usize> {
+    stages.iter().enumerate().map(|(position, record)| (record.id().clone(), position)).collect()
 }
 
 fn unknown_stage(recorded: &Recorded, stage: &StageId) -> ReplayError {
@@ -696,13 +707,13 @@ fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp) {
             });
         }
         Event::AttemptStarted { attempt, process, .. } => {
-            if let Some(open) = record.attempts.iter_mut().find(|open| open.number == *attempt) {
+            if let Some(open) = record.attempt_mut(*attempt) {
                 open.process = Some(process.clone());
             }
         }
         Event::AgentThreadKnown { thread, .. } => record.thread = Some(thread.clone()),
         Event::AttemptFinished { attempt, report, .. } => {
-            if let Some(open) = record.attempts.iter_mut().find(|open| open.number == *attempt) {
+            if let Some(open) = record.attempt_mut(*attempt) {
                 open.finished_at = Some(at);
                 open.end = AttemptEnd::Reported(Arc::new((**report).clone()));
             }

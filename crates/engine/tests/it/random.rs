@@ -64,7 +64,7 @@ fn a_stage(index: usize) -> impl Strategy<Value = Stage> {
     let needs = prop::option::of(prop::collection::vec(0..index.max(1), 0..3));
     (role, work, when, needs, any::<bool>(), 1..4u32, 0..30u64).prop_map(
         move |(role, work, when, needs, allow, tries, wait)| {
-            let allow = if allow && index % 3 == 0 { " allow" } else { "" };
+            let allow = if allow && index.is_multiple_of(3) { " allow" } else { "" };
             let mut made = stage(&format!("s{index}{role}{work}{when}{allow}"));
             made.retry.max_attempts = NonZeroU32::new(tries).unwrap();
             made.retry.backoff = Duration::from_millis(wait);
@@ -106,7 +106,7 @@ fn edited(pipeline: &Pipeline, edit: &Edit, serial: usize) -> Pipeline {
         }
         // Sometimes the id of a stage that was removed before.
         Edit::Insert(at) => {
-            let free = (0..).map(name).find(|id| made.stage(id).is_none()).unwrap();
+            let free = (0..=count).map(name).find(|id| made.stage(id).is_none()).unwrap();
             made.stages.insert(at % (count + 1), stage(free.as_str()));
         }
         Edit::Swap(a, b) => made.stages.swap(a % count, b % count),
@@ -162,9 +162,9 @@ impl Witness {
             })
             .collect();
         assert_eq!(starting, launched, "every launch is recorded first, and every record is acted on");
-        for recorded in fresh.to_vec() {
+        for recorded in fresh {
             self.judge(&recorded.event);
-            self.state.evolve(&recorded).unwrap();
+            self.state.evolve(recorded).unwrap();
             self.rules();
         }
         self.seen = world.log.len();
@@ -295,36 +295,32 @@ fn end_of(state: &RunState, which: usize, how: u8) -> Option<Input> {
         .collect();
     let record = busy.get(which.checked_rem(busy.len())?)?;
     let stage = record.id().clone();
-    Some(match &record.state {
-        StageState::Nested { run } => {
-            let detail = "why".to_owned();
-            let outcome = match how {
-                0 => RunOutcome::Failed { detail },
-                1 => RunOutcome::Cancelled { detail },
-                _ => RunOutcome::Succeeded,
-            };
-            Input::ChildRunFinished { stage, run: run.clone(), outcome }
-        }
-        _ => {
-            let mut made = report(match how {
-                0 => AttemptExit::Code(1),
-                1 => AttemptExit::Signal(9),
-                2 => AttemptExit::TimedOut { after_ms: 5 },
-                3 => AttemptExit::Lost,
-                _ if matches!(state.phase, Phase::Cancelling { .. }) => AttemptExit::Cancelled,
-                _ => AttemptExit::Code(0),
-            });
-            if how == 4 {
-                made.missing_outputs.push("o".into());
-            }
-            if how == 5 && record.definition.role == Role::Planner {
-                let builders = state.pipeline().stages.iter().filter(|stage| stage.role == Role::Builder);
-                let chosen = builders.enumerate().filter(|(index, _)| which >> index & 1 == 0);
-                made.selection = Some(chosen.map(|(_, stage)| stage.id.to_string()).collect());
-            }
-            Input::AttemptFinished { stage, attempt: record.attempts.last()?.number, report: made }
-        }
-    })
+    if let StageState::Nested { run } = &record.state {
+        let detail = "why".to_owned();
+        let outcome = match how {
+            0 => RunOutcome::Failed { detail },
+            1 => RunOutcome::Cancelled { detail },
+            _ => RunOutcome::Succeeded,
+        };
+        return Some(Input::ChildRunFinished { stage, run: run.clone(), outcome });
+    }
+    let mut made = report(match how {
+        0 => AttemptExit::Code(1),
+        1 => AttemptExit::Signal(9),
+        2 => AttemptExit::TimedOut { after_ms: 5 },
+        3 => AttemptExit::Lost,
+        _ if matches!(state.phase, Phase::Cancelling { .. }) => AttemptExit::Cancelled,
+        _ => AttemptExit::Code(0),
+    });
+    if how == 4 {
+        made.missing_outputs.push("o".into());
+    }
+    if how == 5 && record.definition.role == Role::Planner {
+        let builders = state.pipeline().stages.iter().filter(|stage| stage.role == Role::Builder);
+        let chosen = builders.enumerate().filter(|(index, _)| which >> index & 1 == 0);
+        made.selection = Some(chosen.map(|(_, stage)| stage.id.to_string()).collect());
+    }
+    Some(Input::AttemptFinished { stage, attempt: record.attempts.last()?.number, report: made })
 }
 
 fn drive(pipeline: Pipeline, happenings: &[Happening]) {

@@ -27,7 +27,8 @@ fn only_failures_worth_it_are_tried_again() {
     ];
     for (text, step, expected) in cases {
         let (mut world, _) =
-            crate::world::World::start(crate::world::pipeline(text), Default::default()).unwrap();
+            crate::world::World::start(crate::world::pipeline(text), co_model::RunSettings::default())
+                .unwrap();
         assert_eq!(world.step(step), expected, "{text}: {step}");
     }
 }
