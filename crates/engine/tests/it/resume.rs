@@ -224,3 +224,19 @@ fn a_refused_or_half_known_event_leaves_the_state_as_it_was() {
     let headless = RunState::replay(&world.log[1..]);
     assert_eq!(headless, Err(ReplayError::NotCreated { found: "run_planned" }));
 }
+
+#[test]
+fn a_plan_made_by_other_rules_is_taken_as_it_is() {
+    use co_engine::{Input, RunState, decide};
+    use co_model::Recorded;
+    let world = check("a | b", &[("start", "a#1")], "a:#1 b:pending");
+    let mut log: Vec<Recorded> = world.log[..3].to_vec();
+    let Event::RunPlanned(plan) = &mut log[1].event else { panic!("{log:?}") };
+    plan.stages.reverse();
+    let state = RunState::replay(&log).unwrap();
+    let decision = decide(&state, world.now, Input::Tick).unwrap();
+    assert_eq!(decision.events, [Event::AttemptStarting { stage: id("b"), attempt: 1 }]);
+    let Event::RunPlanned(plan) = &mut log[1].event else { panic!("{log:?}") };
+    plan.stages[0].stage = id("ghost");
+    assert!(RunState::replay(&log).is_err());
+}
