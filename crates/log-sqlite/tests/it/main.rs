@@ -1,4 +1,7 @@
 //! What the SQLite store promises, checked from outside.
 
+mod damage;
+mod model;
+mod processes;
 mod suite;
 mod support;
