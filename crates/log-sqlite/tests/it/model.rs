@@ -498,7 +498,7 @@ fn everything(log: &dyn EventLog) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn sqlite_and_the_naive_store_agree(steps in prop::collection::vec(any_step(), 1..60)) {
