@@ -3,5 +3,6 @@
 mod damage;
 mod model;
 mod processes;
+mod several;
 mod suite;
 mod support;
