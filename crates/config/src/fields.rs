@@ -316,7 +316,7 @@ fn check_duration(zero: bool, value: &Value<'_>, what: &str, report: &Report<'_>
         Err(_) => {
             report.add_with(value.range(), format!("{what} is not a duration: `{}`", shown(read)), || {
                 Some("write a number with a unit, as in \"500ms\", \"1.5s\", \"10m\" or \"2h\"".to_owned())
-            })
+            });
         }
         Ok(DurationText(duration)) if duration.is_zero() && !zero => {
             report.add_with(value.range(), format!("{what} is zero"), || {

@@ -41,13 +41,25 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Shows all problems of one file, `what` being its part in our words.
+pub(crate) fn describe(what: &str, problems: &[Problem], omitted: usize) -> String {
+    let count = problems.len() + omitted;
+    let noun = if count == 1 { "problem" } else { "problems" };
+    let file = problems.first().map(|first| first.file.display().to_string()).unwrap_or_default();
+    let mut text = format!("{count} {noun} in {what} `{file}`");
+    for problem in problems {
+        text = format!("{text}\n\n{problem}");
+    }
+    if omitted > 0 { format!("{text}\n\nand {omitted} more") } else { text }
+}
+
 /// A file's text with what is needed to point into it.
-pub(crate) struct Source<'t> {
+pub(crate) struct FileText<'t> {
     pub(crate) file: &'t Path,
     pub(crate) text: &'t str,
 }
 
-impl Source<'_> {
+impl FileText<'_> {
     /// Line and column of a byte offset, both from 1; the column counts characters.
     fn position(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..self.floor(offset)];
@@ -58,11 +70,6 @@ impl Source<'_> {
     /// The nearest character boundary at or before `offset`.
     fn floor(&self, offset: usize) -> usize {
         self.text.floor_char_boundary(offset.min(self.text.len()))
-    }
-
-    /// The line, from 1, that holds a byte offset.
-    pub(crate) fn line(&self, offset: usize) -> usize {
-        self.position(offset).0
     }
 
     pub(crate) fn problem(
@@ -125,14 +132,14 @@ pub(crate) fn shown(text: &str) -> String {
 /// Reading goes on after a problem, so that one look shows them all. Interior mutability keeps
 /// the readers' signatures to what they read.
 pub(crate) struct Report<'t> {
-    source: Source<'t>,
+    source: FileText<'t>,
     problems: RefCell<Vec<(usize, Problem)>>,
     omitted: RefCell<usize>,
     warnings: RefCell<Vec<Problem>>,
 }
 
 impl<'t> Report<'t> {
-    pub(crate) fn new(source: Source<'t>) -> Self {
+    fn new(source: FileText<'t>) -> Self {
         Self {
             source,
             problems: RefCell::default(),
@@ -141,8 +148,32 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Starts a report on a file's bytes; from the first that is not UTF-8 on, they are left out
+    /// and reported.
+    pub(crate) fn on_bytes(file: &'t Path, bytes: &'t [u8]) -> Self {
+        let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        let text = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
+        // Editors on Windows put a byte-order mark in front.
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+        let report = Self::new(FileText { file, text });
+        if valid < bytes.len() {
+            report.add(text.len()..text.len(), "the file is not UTF-8 from here on");
+        }
+        report
+    }
+
+    /// Whether nothing was reported yet.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.problems.borrow().is_empty()
+    }
+
     pub(crate) fn text(&self) -> &'t str {
         self.source.text
+    }
+
+    /// The line, from 1, that holds a byte offset.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.source.position(offset).0
     }
 
     pub(crate) fn add(&self, range: impl Into<Place>, message: impl Into<String>) {
@@ -240,7 +271,7 @@ mod tests {
 
     #[test]
     fn columns_count_characters_and_carets_sit_below_them() {
-        let source = Source { file: Path::new("f"), text: "{\n\t\"tïtle\": \u{202e}tru\n}" };
+        let source = FileText { file: Path::new("f"), text: "{\n\t\"tïtle\": \u{202e}tru\n}" };
         let start = source.text.find("tru").unwrap();
         let problem = source.problem(start..start + 3, "unexpected word", None);
         assert_eq!((problem.line, problem.column), (2, 12));
@@ -253,7 +284,7 @@ mod tests {
     #[test]
     fn an_endless_line_is_shown_in_part() {
         let text = format!("{}BAD{}", "x".repeat(100_000), "y".repeat(100_000));
-        let problem = Source { file: Path::new("f"), text: &text }.problem(100_000..200_003, "bad", None);
+        let problem = FileText { file: Path::new("f"), text: &text }.problem(100_000..200_003, "bad", None);
         assert_eq!(problem.column, 100_001);
         assert!(problem.snippet.chars().count() < 240, "{}", problem.snippet);
         let lines: Vec<&str> = problem.snippet.lines().collect();
