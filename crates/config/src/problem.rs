@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const MOST_PROBLEMS: usize = 20;
 
 /// Characters of a line that a snippet shows. Generated files can have one endless line.
-const SNIPPET_WIDTH: usize = 96;
+const SNIPPET_WIDTH: usize = 120;
 
 /// One thing that is wrong in a file, at its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,8 @@ impl FileText<'_> {
     fn snippet(&self, start: usize, end: usize, line: usize, column: usize) -> String {
         let line_start = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = self.text[start..].find('\n').map_or(self.text.len(), |newline| start + newline);
-        let skipped = (column - 1).saturating_sub(SNIPPET_WIDTH / 2);
+        let is_long = self.text[line_start..line_end].chars().nth(SNIPPET_WIDTH).is_some();
+        let skipped = if is_long { (column - 1).saturating_sub(SNIPPET_WIDTH / 2) } else { 0 };
         let shown: String = self.text[line_start..line_end]
             .chars()
             .skip(skipped)
@@ -241,7 +242,7 @@ pub(crate) fn closest<'c>(wrong: &str, candidates: impl IntoIterator<Item = &'c 
         .take(CANDIDATES)
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, _)| *distance <= allowed && *distance < length)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -286,7 +287,7 @@ mod tests {
         let text = format!("{}BAD{}", "x".repeat(100_000), "y".repeat(100_000));
         let problem = FileText { file: Path::new("f"), text: &text }.problem(100_000..200_003, "bad", None);
         assert_eq!(problem.column, 100_001);
-        assert!(problem.snippet.chars().count() < 240, "{}", problem.snippet);
+        assert!(problem.snippet.chars().count() < 300, "{}", problem.snippet);
         let lines: Vec<&str> = problem.snippet.lines().collect();
         assert_eq!(lines[0].find("BAD"), lines[1].find('^'));
     }

@@ -98,7 +98,7 @@ fn read_value(
         DeValue::String(text) if !is_truth => text.to_string(),
         DeValue::Boolean(truth) if is_truth => truth.to_string(),
         other => {
-            let wanted = if is_truth { "true or false" } else { "a text" };
+            let wanted = if is_truth { "true or false" } else { "a string" };
             report.add(value.span(), format!("`{name}` must be {wanted}, not of type {}", other.type_str()));
             return;
         }

@@ -30,7 +30,23 @@ pub(crate) fn bad_files() -> Vec<(&'static str, String)> {
         ("duplicate pipeline ids", "{ \"pipelines\": [\n  { \"id\": \"p\", \"stages\": [ { \"id\": \"a\", \"command\": \"true\" } ] },\n  { \"id\": \"p\", \"stages\": [ { \"id\": \"a\", \"command\": \"true\" } ] }\n] }".to_owned()),
         ("pipelines in a circle", "{ \"pipelines\": [\n  { \"id\": \"a\", \"stages\": [ { \"kind\": \"pipeline\", \"id\": \"x\", \"pipeline\": \"b\" } ] },\n  { \"id\": \"b\", \"stages\": [ { \"kind\": \"subpipeline\", \"id\": \"y\", \"pipeline\": \"a\" } ] }\n] }".to_owned()),
     ];
-    let stages: [(&'static str, &str); 43] = [
+    files.extend(bad_stages().map(|(name, body)| (name, stage(body))));
+    let long = "s".repeat(60);
+    files.push((
+        "nesting that gives too long a run id",
+        format!(
+            "{{ \"pipelines\": [\n  {{ \"id\": \"a\", \"stages\": [ {{ \"kind\": \"pipeline\", \"id\": \"{long}\", \"pipeline\": \"b\" }} ] }},\n  \
+             {{ \"id\": \"b\", \"stages\": [ {{ \"kind\": \"pipeline\", \"id\": \"{long}\", \"pipeline\": \"c\" }} ] }},\n  \
+             {{ \"id\": \"c\", \"stages\": [ {{ \"id\": \"leaf\", \"command\": \"true\" }} ] }}\n] }}"
+        ),
+    ));
+    files
+        .push(("a very long id", stage(&format!(r#"{{ "id": "{}", "command": "true" }}"#, "x".repeat(300)))));
+    files
+}
+
+fn bad_stages() -> [(&'static str, &'static str); 43] {
+    [
         ("pipeline runs itself", r#"{ "kind": "pipeline", "id": "again", "pipeline": "p" }"#),
         ("unknown nested pipeline", r#"{ "kind": "pipeline", "id": "n", "pipeline": "q" }"#),
         ("unknown key of a stage", r#"{ "id": "a", "comand": "true" }"#),
@@ -113,20 +129,7 @@ pub(crate) fn bad_files() -> Vec<(&'static str, String)> {
             "alias of two stages",
             "{ \"id\": \"a\", \"command\": \"true\", \"plan\": { \"aliases\": [\"B\"] } },\n        { \"id\": \"b\", \"command\": \"true\" }",
         ),
-    ];
-    files.extend(stages.map(|(name, body)| (name, stage(body))));
-    let long = "s".repeat(60);
-    files.push((
-        "nesting that gives too long a run id",
-        format!(
-            "{{ \"pipelines\": [\n  {{ \"id\": \"a\", \"stages\": [ {{ \"kind\": \"pipeline\", \"id\": \"{long}\", \"pipeline\": \"b\" }} ] }},\n  \
-             {{ \"id\": \"b\", \"stages\": [ {{ \"kind\": \"pipeline\", \"id\": \"{long}\", \"pipeline\": \"c\" }} ] }},\n  \
-             {{ \"id\": \"c\", \"stages\": [ {{ \"id\": \"leaf\", \"command\": \"true\" }} ] }}\n] }}"
-        ),
-    ));
-    files
-        .push(("a very long id", stage(&format!(r#"{{ "id": "{}", "command": "true" }}"#, "x".repeat(300)))));
-    files
+    ]
 }
 
 /// Files that must load, using every key once.

@@ -171,7 +171,7 @@ fn mistakes_in_the_users_file_have_their_place() {
             "3 problems in the user's file `{file}`\n\n\
              {file}:2:1: unknown key `stale_afer`\n    2 | stale_afer = \"1m\"\n      | ^^^^^^^^^^\n  hint: did you mean `stale_after`?\n\n\
              {file}:3:1: unknown key `task`\n    3 | task = \"x\"\n      | ^^^^\n  hint: it belongs to one invocation: use the flag or the environment variable\n\n\
-             {file}:4:9: `actor` must be a text, not of type integer\n    4 | actor = 1\n      |         ^"
+             {file}:4:9: `actor` must be a string, not of type integer\n    4 | actor = 1\n      |         ^"
         )
     );
     assert!(
