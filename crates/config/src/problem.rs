@@ -124,8 +124,18 @@ fn is_unsafe_to_show(c: char) -> bool {
 /// Shortens and escapes a text of the file for use in a message.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
-    let short: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LONGEST).is_some() { format!("{short}…") } else { short.replace("\\\"", "\"") }
+    let mut short = String::new();
+    for c in text.chars().take(LONGEST) {
+        if matches!(c, '"' | '\'') {
+            short.push(c);
+        } else {
+            short.extend(c.escape_debug());
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
 }
 
 /// Collects the problems of one file while it is read.

@@ -45,7 +45,7 @@ pub(crate) fn bad_files() -> Vec<(&'static str, String)> {
     files
 }
 
-fn bad_stages() -> [(&'static str, &'static str); 43] {
+fn bad_stages() -> [(&'static str, &'static str); 44] {
     [
         ("pipeline runs itself", r#"{ "kind": "pipeline", "id": "again", "pipeline": "p" }"#),
         ("unknown nested pipeline", r#"{ "kind": "pipeline", "id": "n", "pipeline": "q" }"#),
@@ -125,6 +125,10 @@ fn bad_stages() -> [(&'static str, &'static str); 43] {
         ("unknown agent", r#"{ "kind": "agent", "id": "a", "agent": "codx", "prompt": "Fix it." }"#),
         ("unknown role", r#"{ "id": "a", "command": "true", "role": "bilder" }"#),
         ("null", r#"{ "id": "a", "command": "true", "cwd": null }"#),
+        (
+            "ids that differ only in case",
+            "{ \"id\": \"a\", \"command\": \"true\" },\n        { \"id\": \"A\", \"command\": \"true\" }",
+        ),
         (
             "alias of two stages",
             "{ \"id\": \"a\", \"command\": \"true\", \"plan\": { \"aliases\": [\"B\"] } },\n        { \"id\": \"b\", \"command\": \"true\" }",

@@ -116,6 +116,10 @@ fn python_tests_with_what_its_tests_are_written_for() {
         &["test: python3 -m unittest discover"],
     );
     check(&[("setup.cfg", "[tool:pytest]\n"), ("test_a.py", unittest)], &["test: python3 -m pytest"]);
+    let root = repository(&[("pytest.ini", ""), ("setup.py", "")]);
+    let detection = detect(root.path(), &bare(root.path()));
+    assert_eq!(stages(&detection), ["test: python3 -m pytest"]);
+    assert_eq!(detection.notes[0], "pytest is configured, but no test file was found");
     check(&[("requirements.txt", "x\n"), ("node_modules/x/test_a.py", "")], &[]);
     check(
         &[("pyproject.toml", "[project]\nname = \"x\"\n"), ("uv.lock", ""), ("tests/test_a.py", "")],

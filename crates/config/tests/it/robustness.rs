@@ -1,16 +1,26 @@
 //! No bytes make the reader panic, and what it refuses has a place.
 
+use std::sync::LazyLock;
+
 use co_config::{LoadError, load};
 use proptest::prelude::*;
 
 use crate::corpus::{GOOD_FILE, bad_files};
+use crate::schema::{validator, without_comments};
 use crate::{bare, repository};
+
+static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(validator);
 
 fn check(bytes: &[u8]) {
     let root = repository(&[]);
     std::fs::write(root.path().join("codex.orchestrator.json"), bytes).unwrap();
     match load(root.path(), &bare(root.path())) {
-        Ok(loaded) => assert!(loaded.set.pipelines.values().all(|pipeline| !pipeline.stages.is_empty())),
+        Ok(loaded) => {
+            assert!(loaded.set.pipelines.values().all(|pipeline| !pipeline.stages.is_empty()));
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            let value = without_comments(&text).expect("what was read is JSON");
+            assert!(VALIDATOR.is_valid(&value), "the schema is stricter than the reader: {text}");
+        }
         Err(LoadError::Invalid { problems, .. }) => {
             assert!((1..=20).contains(&problems.len()));
             for problem in problems {

@@ -13,6 +13,7 @@ const COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/pipeline.
 
 /// Comments and trailing commas are not JSON; a schema sees what is left without them.
 pub(crate) fn without_comments(text: &str) -> Option<Value> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     jsonc_parser::parse_to_serde_value(text, &jsonc_parser::ParseOptions::default()).ok()
 }
 
