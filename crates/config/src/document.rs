@@ -105,7 +105,7 @@ pub(crate) fn read(report: &Report<'_>, outside: &[PipelineId]) -> (Option<Pipel
 fn read_file(object: &Object<'_>, report: &Report<'_>) -> Draft {
     let fields = Fields::open(object, &[FILE_KEYS], "the file", report, |_| None);
     let Some(pipelines) = fields.value("pipelines") else {
-        report.add_with(0..1, "the file has no `pipelines`", || {
+        report.add_with(open_brace(object), "the file has no `pipelines`", || {
             Some("add \"pipelines\": [{ \"id\": …, \"stages\": […] }]".to_owned())
         });
         return Draft::default();

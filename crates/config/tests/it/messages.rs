@@ -59,4 +59,21 @@ fn a_file_that_cannot_be_the_file_is_refused_without_reading_it() {
     let folder = repository(&[("codex.orchestrator.json/x", "")]);
     let error = load(folder.path(), &bare(folder.path())).unwrap_err();
     assert!(matches!(error, LoadError::Read { .. }), "{error}");
+
+    // Neither is a file to wait on: opening a pipe would block for ever.
+    let socket = repository(&[]);
+    let _listener =
+        std::os::unix::net::UnixListener::bind(socket.path().join("codex.orchestrator.json")).unwrap();
+    let error = load(socket.path(), &bare(socket.path())).unwrap_err();
+    let LoadError::Read { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source.to_string(), "it is not a regular file");
+}
+
+#[test]
+fn what_is_missing_is_shown_at_the_object_that_lacks_it() {
+    let root = repository(&[("codex.orchestrator.json", "// mine\n\n  {}\n")]);
+    let LoadError::Invalid { problems, .. } = load(root.path(), &bare(root.path())).unwrap_err() else {
+        panic!("the key is missing")
+    };
+    assert_eq!((problems[0].line, problems[0].column), (3, 3));
 }
