@@ -12,9 +12,9 @@ use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged as _};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use crate::fields::{Fields, Spanned, split_reference, type_name};
+use crate::fields::{Fields, Spanned, name_range, split_reference, type_name};
 use crate::keys::{FILE_KEYS, Kind, PIPELINE_KEYS, snake_case};
-use crate::problem::{Report, did_you_mean, shown};
+use crate::problem::{Report, closest, did_you_mean, shown};
 use crate::resolve::resolve;
 
 /// A retry without a stated wait still gives a flaky service a moment.
@@ -105,7 +105,7 @@ pub(crate) fn read(report: &Report<'_>, outside: &[PipelineId]) -> (Option<Pipel
 fn read_file(object: &Object<'_>, report: &Report<'_>) -> Draft {
     let fields = Fields::open(object, &[FILE_KEYS], "the file", report, |_| None);
     let Some(pipelines) = fields.value("pipelines") else {
-        report.add_with(0..1, "the file has no `pipelines`", || {
+        report.add_with(open_brace(object), "the file has no `pipelines`", || {
             Some("add \"pipelines\": [{ \"id\": …, \"stages\": […] }]".to_owned())
         });
         return Draft::default();
@@ -310,6 +310,18 @@ fn read_kind(object: &Object<'_>, place: &str, report: &Report<'_>) -> Option<Ki
         if object.get("command").is_some() {
             return Some(Kind::Command);
         }
+        // A slip of the pen in the one key that decides is told as such.
+        let slip = object.properties.iter().find_map(|property| {
+            let written = property.name.as_str();
+            let known = Kind::ALL.into_iter().any(|kind| kind.knows(&snake_case(written)));
+            let meant = if known { None } else { closest(written, ["command", "kind"]) };
+            meant.map(|meant| (property, meant))
+        });
+        if let Some((property, meant)) = slip {
+            let message = format!("unknown key `{}` in {place}", shown(property.name.as_str()));
+            report.add_with(name_range(property), message, || Some(format!("did you mean `{meant}`?")));
+            return None;
+        }
         report.add_with(open_brace(object), format!("{place} has neither `kind` nor `command`"), || {
             let tell = [("prompt", Kind::Agent), ("prompt_file", Kind::Agent), ("promptFile", Kind::Agent)];
             let tell = tell.into_iter().chain([("message", Kind::Gate), ("pipeline", Kind::Nested)]);
@@ -319,7 +331,7 @@ fn read_kind(object: &Object<'_>, place: &str, report: &Report<'_>) -> Option<Ki
         return None;
     };
     let Some(written) = property.value.as_string_lit() else {
-        let message = format!("`kind` of {place} must be a text, not {}", type_name(&property.value));
+        let message = format!("`kind` of {place} must be a string, not {}", type_name(&property.value));
         report.add(property.value.range(), message);
         return None;
     };
@@ -342,11 +354,7 @@ fn read_kind(object: &Object<'_>, place: &str, report: &Report<'_>) -> Option<Ki
 /// Words the problem of a key that stages of another kind have.
 fn explain_stranger(kind: Kind, written: &str, place: &str) -> Option<(String, Option<String>)> {
     let name = snake_case(written);
-    let has = |other: &Kind| {
-        let mut keys = other.keys().iter().copied().flatten();
-        keys.any(|key| key.name == name || key.also.contains(&name.as_str()))
-    };
-    let owner = Kind::ALL.iter().find(|other| has(other))?;
+    let owner = Kind::ALL.into_iter().find(|other| other.knows(&name))?;
     let message = format!("`{written}` has no meaning in {place}, a {} stage", kind.name());
     let suggestion =
         kind.refusal(&name).map_or_else(|| format!("it belongs to {} stages", owner.name()), str::to_owned);

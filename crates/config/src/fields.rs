@@ -189,11 +189,11 @@ fn stage_id(value: &Value<'_>) -> Option<Spanned<StageId>> {
 /// Names a value's type as a message needs it.
 pub(crate) fn type_name(value: &Value<'_>) -> &'static str {
     match value {
-        Value::StringLit(_) => "a text",
+        Value::StringLit(_) => "a string",
         Value::NumberLit(_) => "a number",
         Value::BooleanLit(_) => "true or false",
         Value::Object(_) => "an object",
-        Value::Array(_) => "a list",
+        Value::Array(_) => "an array",
         Value::NullKeyword(_) => "null",
     }
 }
@@ -203,11 +203,11 @@ fn expected(what: &str, wanted: &str, value: &Value<'_>, report: &Report<'_>) {
         if value.as_null_keyword().is_some() {
             return Some("leave the key out".to_owned());
         }
-        // A number or truth value where a text is wanted is nearly always a missing pair of quotes.
+        // A number or truth value where a string is wanted is nearly always a missing pair of quotes.
         let scalar = value.as_number_lit().map(|number| number.value.to_owned());
         let scalar = scalar.or_else(|| boolean(value).map(|truth| truth.to_string()))?;
         let unit = if wanted.starts_with("a duration") { "s" } else { "" };
-        wanted.contains("text").then(|| format!("write \"{}{unit}\"", shown(&scalar)))
+        wanted.contains("string").then(|| format!("write \"{}{unit}\"", shown(&scalar)))
     });
 }
 
@@ -225,7 +225,7 @@ fn expect_text<'d>(what: &str, wanted: &str, value: &'d Value<'_>, report: &Repo
 }
 
 fn expect_saying<'d>(what: &str, value: &'d Value<'_>, report: &Report<'_>) -> Option<&'d str> {
-    let read = expect_text(what, "a text", value, report)?;
+    let read = expect_text(what, "a string", value, report)?;
     if read.trim().is_empty() {
         report.add(value.range(), format!("{what} is empty"));
         return None;
@@ -258,7 +258,7 @@ fn expect_array<'a, 'd>(
 fn check(shape: &'static Shape, value: &Value<'_>, what: &str, report: &Report<'_>) {
     match *shape {
         Shape::FreeText => {
-            expect_text(what, "a text", value, report);
+            expect_text(what, "a string", value, report);
         }
         Shape::Text => {
             expect_saying(what, value, report);
@@ -272,7 +272,7 @@ fn check(shape: &'static Shape, value: &Value<'_>, what: &str, report: &Report<'
         Shape::Duration { zero } => check_duration(zero, value, what, report),
         Shape::Choice(words) => check_choice(words, value, what, report),
         Shape::Texts => {
-            for element in expect_array(what, "a list of texts", value, report) {
+            for element in expect_array(what, "an array of strings", value, report) {
                 expect_saying(&format!("an entry of {what}"), element, report);
             }
         }
@@ -296,7 +296,7 @@ fn check(shape: &'static Shape, value: &Value<'_>, what: &str, report: &Report<'
         }
         // Their readers check the elements.
         Shape::Stages | Shape::Pipelines => {
-            expect_array(what, "a list", value, report);
+            expect_array(what, "an array", value, report);
         }
     }
 }
@@ -311,12 +311,12 @@ fn check_count(least: u64, most: u64, value: &Value<'_>, what: &str, report: &Re
 }
 
 fn check_duration(zero: bool, value: &Value<'_>, what: &str, report: &Report<'_>) {
-    let Some(read) = expect_text(what, "a duration text such as \"1.5s\"", value, report) else { return };
+    let Some(read) = expect_text(what, "a duration string such as \"1.5s\"", value, report) else { return };
     match read.parse::<DurationText>() {
         Err(_) => {
             report.add_with(value.range(), format!("{what} is not a duration: `{}`", shown(read)), || {
                 Some("write a number with a unit, as in \"500ms\", \"1.5s\", \"10m\" or \"2h\"".to_owned())
-            })
+            });
         }
         Ok(DurationText(duration)) if duration.is_zero() && !zero => {
             report.add_with(value.range(), format!("{what} is zero"), || {
@@ -328,7 +328,7 @@ fn check_duration(zero: bool, value: &Value<'_>, what: &str, report: &Report<'_>
 }
 
 fn check_choice(words: &'static [&'static str], value: &Value<'_>, what: &str, report: &Report<'_>) {
-    let Some(read) = expect_text(what, "a text", value, report) else { return };
+    let Some(read) = expect_text(what, "a string", value, report) else { return };
     if !words.contains(&read) {
         report.add_with(value.range(), format!("{what} cannot be `{}`", shown(read)), || {
             did_you_mean(read, words.iter().copied())
@@ -342,15 +342,15 @@ fn check_id(
     report: &Report<'_>,
     parse: impl Fn(&str) -> Result<(), co_model::IdError>,
 ) {
-    let Some(read) = text(value) else { return expected(what, "a text", value, report) };
+    let Some(read) = text(value) else { return expected(what, "a string", value, report) };
     if let Err(error) = parse(read) {
-        report.add(value.range(), format!("invalid {error}"));
+        report.add(value.range(), error.to_string());
     }
 }
 
 fn check_stage_ids(value: &Value<'_>, what: &str, report: &Report<'_>) {
     let mut seen = HashSet::new();
-    for element in expect_array(what, "a list of stage ids", value, report) {
+    for element in expect_array(what, "an array of stage ids", value, report) {
         check_id(element, &format!("an entry of {what}"), report, |id| StageId::new(id).map(drop));
         if let Some(id) = text(element).filter(|id| !seen.insert(*id)) {
             report.add(element.range(), format!("{what} names `{}` twice", shown(id)));
@@ -359,7 +359,7 @@ fn check_stage_ids(value: &Value<'_>, what: &str, report: &Report<'_>) {
 }
 
 fn check_command(value: &Value<'_>, what: &str, report: &Report<'_>) {
-    let wanted = "a text or a list of texts";
+    let wanted = "a string or an array of strings";
     let Some(array) = value.as_array() else {
         if value.as_string_lit().is_some() {
             expect_saying(what, value, report);
@@ -373,7 +373,7 @@ fn check_command(value: &Value<'_>, what: &str, report: &Report<'_>) {
         Some((program, arguments)) => {
             expect_saying(&format!("the program in {what}"), program, report);
             for argument in arguments {
-                expect_text(&format!("an argument in {what}"), "a text", argument, report);
+                expect_text(&format!("an argument in {what}"), "a string", argument, report);
             }
         }
     }
@@ -393,7 +393,7 @@ fn check_text_map<'d, 'a>(
             report.add(name_range(property), format!("{what} names `{}` twice", shown(name)));
         }
         let entry = format!("`{}` in {what}", shown(name));
-        if let Some(read) = expect_text(&entry, "a text", &property.value, report) {
+        if let Some(read) = expect_text(&entry, "a string", &property.value, report) {
             entries.push((property, name, read));
         }
     }
@@ -482,7 +482,7 @@ pub(crate) fn split_reference(reference: &str) -> Option<(StageId, &str)> {
 }
 
 fn check_exit_codes(value: &Value<'_>, what: &str, report: &Report<'_>) {
-    let elements = expect_array(what, "a list of exit codes", value, report);
+    let elements = expect_array(what, "an array of exit codes", value, report);
     if value.as_array().is_some_and(|array| array.elements.is_empty()) {
         report.add(value.range(), format!("{what} is empty"));
     }

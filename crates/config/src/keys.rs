@@ -136,6 +136,11 @@ impl Kind {
         }
     }
 
+    /// Whether stages of this kind have a key, by its name in snake_case.
+    pub(crate) fn knows(self, name: &str) -> bool {
+        self.keys().iter().copied().flatten().any(|key| key.name == name || key.also.contains(&name))
+    }
+
     /// Says why a key of other kinds has no meaning in this one, where that is not plain.
     pub(crate) fn refusal(self, key: &str) -> Option<&'static str> {
         match (self, key) {

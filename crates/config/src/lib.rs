@@ -13,11 +13,18 @@ mod keys;
 mod load;
 mod problem;
 mod resolve;
+mod schema;
+mod settings;
+mod starter;
+mod user_file;
 
 pub use detect::{Detected, DetectedStage, Detection, NothingDetected, Purpose, Toolchain, builtin, detect};
 pub use environment::Environment;
 pub use load::{LoadError, Loaded, SelectError, load};
 pub use problem::Problem;
+pub use schema::{SCHEMA_FILE, pipeline_schema};
+pub use settings::{ExplainedSetting, Flags, Setting, Settings, SettingsError, Source};
+pub use starter::starter_file;
 
 /// Name of a repository's pipeline file.
 pub const PIPELINE_FILE: &str = "codex.orchestrator.json";

@@ -10,7 +10,7 @@ use crate::detect::{Detection, NothingDetected, detect};
 use crate::document;
 use crate::environment::Environment;
 use crate::files::{Content, read_bounded};
-use crate::problem::{Problem, Report, Source, did_you_mean};
+use crate::problem::{Problem, Report, describe, did_you_mean};
 use crate::{BUILT_IN, PIPELINE_FILE, builtin};
 
 /// Largest pipeline file that is read.
@@ -93,34 +93,13 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// The file says something that cannot be.
-    #[error("{}", describe(.problems, *.omitted))]
+    #[error("{}", describe("pipeline file", .problems, *.omitted))]
     Invalid {
         /// What is wrong, in the order of the file; at most 20.
         problems: Vec<Problem>,
         /// How many more there were.
         omitted: usize,
     },
-}
-
-fn describe(problems: &[Problem], omitted: usize) -> String {
-    let total = problems.len() + omitted;
-    let mut text = match problems.first() {
-        Some(first) => {
-            let noun = if total == 1 { "problem" } else { "problems" };
-            format!("{total} {noun} in pipeline file `{}`", first.file.display())
-        }
-        None => "invalid pipeline file".to_owned(),
-    };
-    for problem in problems {
-        text.push_str("\n\n");
-        text.push_str(&problem.to_string());
-    }
-    if omitted > 0 {
-        text.push_str("\n\nand ");
-        text.push_str(&omitted.to_string());
-        text.push_str(" more");
-    }
-    text
 }
 
 /// Loads the pipelines of the repository at `root`.
@@ -174,19 +153,8 @@ pub(crate) fn read(
     bytes: &[u8],
     outside: &[PipelineId],
 ) -> Result<Document, (Vec<Problem>, usize)> {
-    let (text, invalid) = match std::str::from_utf8(bytes) {
-        Ok(text) => (text, false),
-        // What comes before the first bad byte is enough to point at it.
-        Err(error) => (std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(), true),
-    };
-    // Editors on Windows put a byte-order mark in front.
-    let report = Report::new(Source { file: path, text: text.strip_prefix('\u{FEFF}').unwrap_or(text) });
-    let (default, pipelines) = if invalid {
-        let end = report.text().len();
-        report.add(end..end, "the file is not UTF-8 from here on");
-        Default::default()
-    } else {
-        document::read(&report, outside)
-    };
+    let report = Report::on_bytes(path, bytes);
+    let (default, pipelines) =
+        if report.is_clean() { document::read(&report, outside) } else { Default::default() };
     report.finish().map(|warnings| Document { default, pipelines, warnings })
 }

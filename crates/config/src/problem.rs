@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const MOST_PROBLEMS: usize = 20;
 
 /// Characters of a line that a snippet shows. Generated files can have one endless line.
-const SNIPPET_WIDTH: usize = 96;
+const SNIPPET_WIDTH: usize = 120;
 
 /// One thing that is wrong in a file, at its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +41,25 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Shows all problems of one file, `what` being its part in our words.
+pub(crate) fn describe(what: &str, problems: &[Problem], omitted: usize) -> String {
+    let count = problems.len() + omitted;
+    let noun = if count == 1 { "problem" } else { "problems" };
+    let file = problems.first().map(|first| first.file.display().to_string()).unwrap_or_default();
+    let mut text = format!("{count} {noun} in {what} `{file}`");
+    for problem in problems {
+        text = format!("{text}\n\n{problem}");
+    }
+    if omitted > 0 { format!("{text}\n\nand {omitted} more") } else { text }
+}
+
 /// A file's text with what is needed to point into it.
-pub(crate) struct Source<'t> {
+pub(crate) struct FileText<'t> {
     pub(crate) file: &'t Path,
     pub(crate) text: &'t str,
 }
 
-impl Source<'_> {
+impl FileText<'_> {
     /// Line and column of a byte offset, both from 1; the column counts characters.
     fn position(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..self.floor(offset)];
@@ -58,11 +70,6 @@ impl Source<'_> {
     /// The nearest character boundary at or before `offset`.
     fn floor(&self, offset: usize) -> usize {
         self.text.floor_char_boundary(offset.min(self.text.len()))
-    }
-
-    /// The line, from 1, that holds a byte offset.
-    pub(crate) fn line(&self, offset: usize) -> usize {
-        self.position(offset).0
     }
 
     pub(crate) fn problem(
@@ -88,7 +95,8 @@ impl Source<'_> {
     fn snippet(&self, start: usize, end: usize, line: usize, column: usize) -> String {
         let line_start = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = self.text[start..].find('\n').map_or(self.text.len(), |newline| start + newline);
-        let skipped = (column - 1).saturating_sub(SNIPPET_WIDTH / 2);
+        let is_long = self.text[line_start..line_end].chars().nth(SNIPPET_WIDTH).is_some();
+        let skipped = if is_long { (column - 1).saturating_sub(SNIPPET_WIDTH / 2) } else { 0 };
         let shown: String = self.text[line_start..line_end]
             .chars()
             .skip(skipped)
@@ -116,8 +124,18 @@ fn is_unsafe_to_show(c: char) -> bool {
 /// Shortens and escapes a text of the file for use in a message.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
-    let short: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LONGEST).is_some() { format!("{short}…") } else { short.replace("\\\"", "\"") }
+    let mut short = String::new();
+    for c in text.chars().take(LONGEST) {
+        if matches!(c, '"' | '\'') {
+            short.push(c);
+        } else {
+            short.extend(c.escape_debug());
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
 }
 
 /// Collects the problems of one file while it is read.
@@ -125,14 +143,14 @@ pub(crate) fn shown(text: &str) -> String {
 /// Reading goes on after a problem, so that one look shows them all. Interior mutability keeps
 /// the readers' signatures to what they read.
 pub(crate) struct Report<'t> {
-    source: Source<'t>,
+    source: FileText<'t>,
     problems: RefCell<Vec<(usize, Problem)>>,
     omitted: RefCell<usize>,
     warnings: RefCell<Vec<Problem>>,
 }
 
 impl<'t> Report<'t> {
-    pub(crate) fn new(source: Source<'t>) -> Self {
+    fn new(source: FileText<'t>) -> Self {
         Self {
             source,
             problems: RefCell::default(),
@@ -141,8 +159,32 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Starts a report on a file's bytes; from the first that is not UTF-8 on, they are left out
+    /// and reported.
+    pub(crate) fn on_bytes(file: &'t Path, bytes: &'t [u8]) -> Self {
+        let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        let text = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
+        // Editors on Windows put a byte-order mark in front.
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+        let report = Self::new(FileText { file, text });
+        if valid < bytes.len() {
+            report.add(text.len()..text.len(), "the file is not UTF-8 from here on");
+        }
+        report
+    }
+
+    /// Whether nothing was reported yet.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.problems.borrow().is_empty()
+    }
+
     pub(crate) fn text(&self) -> &'t str {
         self.source.text
+    }
+
+    /// The line, from 1, that holds a byte offset.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.source.position(offset).0
     }
 
     pub(crate) fn add(&self, range: impl Into<Place>, message: impl Into<String>) {
@@ -210,7 +252,7 @@ pub(crate) fn closest<'c>(wrong: &str, candidates: impl IntoIterator<Item = &'c 
         .take(CANDIDATES)
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, _)| *distance <= allowed && *distance < length)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -240,7 +282,7 @@ mod tests {
 
     #[test]
     fn columns_count_characters_and_carets_sit_below_them() {
-        let source = Source { file: Path::new("f"), text: "{\n\t\"tïtle\": \u{202e}tru\n}" };
+        let source = FileText { file: Path::new("f"), text: "{\n\t\"tïtle\": \u{202e}tru\n}" };
         let start = source.text.find("tru").unwrap();
         let problem = source.problem(start..start + 3, "unexpected word", None);
         assert_eq!((problem.line, problem.column), (2, 12));
@@ -253,9 +295,9 @@ mod tests {
     #[test]
     fn an_endless_line_is_shown_in_part() {
         let text = format!("{}BAD{}", "x".repeat(100_000), "y".repeat(100_000));
-        let problem = Source { file: Path::new("f"), text: &text }.problem(100_000..200_003, "bad", None);
+        let problem = FileText { file: Path::new("f"), text: &text }.problem(100_000..200_003, "bad", None);
         assert_eq!(problem.column, 100_001);
-        assert!(problem.snippet.chars().count() < 240, "{}", problem.snippet);
+        assert!(problem.snippet.chars().count() < 300, "{}", problem.snippet);
         let lines: Vec<&str> = problem.snippet.lines().collect();
         assert_eq!(lines[0].find("BAD"), lines[1].find('^'));
     }

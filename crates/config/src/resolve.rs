@@ -211,7 +211,12 @@ fn resolve_inputs(
 fn resolve_targets(pipeline: &PipelineDraft, report: &Report<'_>) {
     let mut names: HashMap<String, &StageId> = HashMap::new();
     for stage in &pipeline.stages {
-        names.insert(stage.id.value.as_str().to_lowercase(), &stage.id.value);
+        let id = &stage.id.value;
+        if let Some(other) = names.insert(id.as_str().to_lowercase(), id)
+            && other != id
+        {
+            report.add(stage.id.range, format!("stages `{other}` and `{id}` differ only in case"));
+        }
     }
     let mut default: Option<&StageId> = None;
     for stage in &pipeline.stages {

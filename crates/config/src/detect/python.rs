@@ -89,7 +89,6 @@ fn has_source_layout(root: &Path) -> bool {
 }
 
 fn test_stage(look: &Look<'_>, runner: &Runner<'_, '_>, in_project: bool) -> Option<DetectedStage> {
-    let tests = TestFiles::find(look.root);
     let configured = in_project
         || look
             .first_file(&[
@@ -102,8 +101,12 @@ fn test_stage(look: &Look<'_>, runner: &Runner<'_, '_>, in_project: bool) -> Opt
             .is_some()
         || section(look, "tox.ini", "[pytest]")
         || section(look, "setup.cfg", "[tool:pytest]");
-    if tests.files.is_empty() && !configured {
-        return None;
+    let tests = TestFiles::find(look.root, !configured);
+    if tests.files.is_empty() {
+        if !configured {
+            return None;
+        }
+        look.note("pytest is configured, but no test file was found".to_owned());
     }
     if configured || tests.pytest || !tests.unittest {
         return Some(runner.module(Purpose::Test, &["pytest"]));
@@ -141,13 +144,17 @@ struct TestFiles {
 }
 
 impl TestFiles {
-    fn find(root: &Path) -> Self {
+    /// Searches the repository, folders in the order of their names; reads the files only when
+    /// their style matters.
+    fn find(root: &Path, style_matters: bool) -> Self {
         let mut found = Self::default();
         let mut entries_left = MOST_ENTRIES;
         let mut folders = vec![(root.to_owned(), 0)];
         while let Some((folder, depth)) = folders.pop() {
             let Ok(entries) = fs::read_dir(&folder) else { continue };
-            for entry in entries.flatten() {
+            let mut entries: Vec<_> = entries.flatten().take(entries_left).collect();
+            entries.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
+            for entry in entries {
                 if entries_left == 0 || found.files.len() == MOST_TEST_FILES {
                     return found;
                 }
@@ -159,15 +166,19 @@ impl TestFiles {
                 if kind.is_dir() && depth < DEEPEST && !is_foreign(name) {
                     folders.push((entry.path(), depth + 1));
                 } else if kind.is_file() && is_test_name(name) {
-                    found.add(entry.path());
+                    found.add(entry.path(), style_matters);
                 }
             }
         }
         found
     }
 
-    fn add(&mut self, path: PathBuf) {
-        if let Ok(Content::Bytes(bytes)) = read_bounded(&path, LONGEST_TEST_FILE) {
+    fn add(&mut self, path: PathBuf, style_matters: bool) {
+        // One that speaks of pytest decides; the rest need not be read.
+        if style_matters
+            && !self.pytest
+            && let Ok(Content::Bytes(bytes)) = read_bounded(&path, LONGEST_TEST_FILE)
+        {
             let text = String::from_utf8_lossy(&bytes);
             self.pytest |= text.contains("pytest");
             self.unittest |= text.contains("unittest");
