@@ -1,0 +1,84 @@
+//! Temporary folders with a pipeline file, and commands that run in them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use xtask::program::Program;
+
+use crate::Outcome;
+
+/// A repository without git, a home without configuration.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    /// Makes a folder with pipelines, given as (id, the shell lines of its stages).
+    pub(crate) fn new(pipelines: &[(&str, Vec<String>)]) -> Outcome<Self> {
+        let folder = TempDir::with_prefix("co-bench-")?;
+        let pipelines: Vec<Value> = pipelines
+            .iter()
+            .map(|(id, lines)| {
+                let stages = lines.iter().enumerate().map(|(index, line)| {
+                    let id = format!("s{}", index + 1);
+                    json!({ "kind": "command", "id": id, "title": id, "command": line })
+                });
+                json!({ "id": id, "title": id, "stages": stages.collect::<Vec<_>>() })
+            })
+            .collect();
+        let text = serde_json::to_string_pretty(&json!({ "pipelines": pipelines }))?;
+        fs::write(folder.path().join("codex.orchestrator.json"), text)?;
+        fs::create_dir(folder.path().join("home"))?;
+        Ok(Self { folder })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where the product keeps its event log in this folder.
+    pub(crate) fn event_log(&self) -> PathBuf {
+        self.path().join(".runs/orchestrator.db")
+    }
+
+    /// Prepares a program in this folder; nothing of the person's environment reaches it.
+    pub(crate) fn command(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Command {
+        Program::new(program.as_ref())
+            .args(arguments)
+            .directory(self.path())
+            .bare_environment()
+            .env("HOME", self.path().join("home"))
+            .into_command()
+    }
+
+    /// Runs a program and measures it from spawn to end.
+    pub(crate) fn time(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Outcome<Duration> {
+        let mut command = self.command(program, arguments);
+        let begun = Instant::now();
+        let output = command.output()?;
+        let time = begun.elapsed();
+        successful(&command, output)?;
+        Ok(time)
+    }
+
+    /// Runs a program and reads the JSON it prints.
+    pub(crate) fn json(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Outcome<Value> {
+        let mut command = self.command(program, arguments);
+        let output = command.output()?;
+        let stdout = successful(&command, output)?;
+        serde_json::from_slice(&stdout)
+            .map_err(|error| format!("{command:?} printed no JSON: {error}").into())
+    }
+}
+
+fn successful(command: &Command, output: Output) -> Outcome<Vec<u8>> {
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{command:?} ended with {}: {}", output.status, stderr.trim()).into())
+}
