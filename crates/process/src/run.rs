@@ -31,8 +31,8 @@ use crate::stop::{Shutdown, StopSignal};
 use crate::wire::{FrameBuffer, Notice, Order, Received, Step, send_frame};
 use crate::{clock, platform, sys};
 
-/// One read; large, so that a gigabyte costs few system calls.
-const READ_BYTES: usize = 256 << 10;
+/// One read; large enough that a gigabyte costs few system calls, small enough to stay in the cache.
+const READ_BYTES: usize = 64 << 10;
 /// How long killed processes may take to be gone, before we say so and return.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a stream that outlives its group may be quiet before it is left alone.

@@ -49,8 +49,9 @@ fn supervise(handover: Handover, bell: &ChildBell) -> io::Result<()> {
         Ok(sys::Fork::Child) => leader::main(&launch, &handover, own, writer),
         Ok(sys::Fork::Parent(leader)) => {
             drop(writer);
-            // The output ends when the group ends: we must not hold its pipes open.
-            let Handover { control, .. } = handover;
+            let Handover { control, stdin, stdout, stderr } = handover;
+            // The streams belong to the group now: their other ends must see it close them.
+            drop((stdin, stdout, stderr));
             Supervisor {
                 control: Some(control),
                 inbox,

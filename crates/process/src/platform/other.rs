@@ -54,14 +54,6 @@ pub(crate) fn close_descriptors(first: RawFd, keep: RawFd) {
     }
 }
 
-pub(crate) fn close_descriptors_on_exec(first: RawFd) {
-    for fd in open_descriptors() {
-        if fd >= first {
-            sys::close_on_exec(fd);
-        }
-    }
-}
-
 fn open_descriptors() -> Vec<RawFd> {
     fs::read_dir("/dev/fd")
         .map(|entries| {
