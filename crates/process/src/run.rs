@@ -317,7 +317,8 @@ impl Running<'_> {
             Phase::Running => PollFlags::IN,
             Phase::Stopping { .. } | Phase::Killing { .. } => PollFlags::empty(),
         };
-        let stop = (!matches!(self.phase, Phase::Killing { .. })).then(|| {
+        let may_stop = matches!(self.group, Group::Present) && !matches!(self.phase, Phase::Killing { .. });
+        let stop = may_stop.then(|| {
             entries.push(PollFd::new(self.stop, stop_events));
             entries.len() - 1
         });
@@ -457,6 +458,10 @@ impl Running<'_> {
     }
 
     fn obey_stop(&mut self) {
+        // A group that has just ended by itself was not stopped.
+        if !matches!(self.group, Group::Present) {
+            return;
+        }
         match (self.stop.requested(), self.phase) {
             (Some(Shutdown::Graceful), Phase::Running) => self.end_group(Exit::Cancelled),
             (Some(Shutdown::Immediate), Phase::Running | Phase::Stopping { .. }) => {

@@ -2,6 +2,7 @@
 //!
 //! There is no subreaper, no parent-death signal and no `/proc`: a process that makes its own session escapes,
 //! and [`super::containment`] says so.
+#![expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the signatures are those of Linux")]
 
 use std::collections::HashSet;
 use std::ffi::CStr;
