@@ -110,6 +110,35 @@ fn a_pipe_held_outside_the_group_does_not_hold_us() {
 }
 
 #[test]
+fn nobody_outruns_the_killing() {
+    let value = format!("forker-{}", co_process::current_process().unwrap());
+    let line = "trap '' TERM; while :; do setsid sleep 300 & done";
+    let report = Scenario::shell(line)
+        .variable("CO_TEST_MARK", &value)
+        .with("timeout_ms", 200)
+        .with("grace_ms", 50)
+        .report();
+    assert_eq!(report["exit"], "TimedOut { after: 200ms }");
+    assert_eq!(co_process::find_marked("CO_TEST_MARK", &value), []);
+}
+
+#[test]
+fn only_the_group_holds_its_streams() {
+    let all = Escaped::start(escape_then("sleep 300"));
+    let pipes = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", all.supervisor.pid)).unwrap();
+        let names = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        names.filter(|name| name.to_string_lossy().starts_with("pipe:")).count()
+    };
+    // The pipe that told of the start may be closing just now.
+    while pipes() > 0 {
+        std::thread::yield_now();
+    }
+    all.probe.kill();
+    all.supervisor.wait_gone();
+}
+
+#[test]
 fn our_death_is_the_death_of_all() {
     let all = Escaped::start(escape_then("sleep 300"));
     all.probe.kill();

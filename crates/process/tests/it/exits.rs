@@ -147,6 +147,17 @@ fn an_immediate_stop_overtakes_the_grace() {
 }
 
 #[test]
+fn a_stop_given_earlier_counts() {
+    let scenario = Scenario::shell("echo up; sleep 300").with("repeat", 2);
+    let mut probe = scenario.start();
+    probe.next("first_output");
+    probe.tell("immediate");
+    assert_eq!(probe.next("report")["exit"], "Cancelled");
+    assert_eq!(probe.next("report")["exit"], "Cancelled");
+    probe.finish();
+}
+
+#[test]
 fn twenty_programs_run_at_once() {
     let scenario = Scenario::shell("head -c 1000000 /dev/zero; exit 3").with("copies", 20);
     let mut probe = scenario.start();
