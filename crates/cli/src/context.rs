@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use co_config::{Environment, Flags, Loaded, Settings};
-use co_log::{LogError, RunFilter};
+use co_log::RunFilter;
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::RunId;
 use co_process::{Epilogue, Spawner};
@@ -51,7 +51,10 @@ impl Context {
     pub(crate) fn pipelines(&self) -> Result<Loaded, CliError> {
         let root = &self.layout.root;
         if !root.is_dir() {
-            return Err(CliError::new(Exit::Setup, format!("the repository `{}` is no folder", root.display())));
+            return Err(CliError::new(
+                Exit::Setup,
+                format!("the repository `{}` is no folder", root.display()),
+            ));
         }
         let loaded = co_config::load(root, &self.environment)?;
         for warning in &loaded.warnings {
@@ -62,15 +65,18 @@ impl Context {
 
     /// Opens the runtime to look, command and mend. There must be an event log.
     pub(crate) fn existing(&self) -> Result<Orchestrator, CliError> {
-        let path = self.layout.database();
-        if !path.exists() {
-            return Err(CliError::new(
-                Exit::NotFound,
-                format!("nothing has been run here: there is no event log `{}`", path.display()),
-            )
-            .hint("codex-orchestrator start"));
-        }
+        self.existing_log()?;
         self.orchestrator(OpenMode::Existing, None)
+    }
+
+    /// Makes sure that there is an event log.
+    pub(crate) fn existing_log(&self) -> Result<(), CliError> {
+        let path = self.layout.database();
+        if path.exists() {
+            return Ok(());
+        }
+        let nothing = format!("nothing has been run here: there is no event log `{}`", path.display());
+        Err(CliError::new(Exit::NotFound, nothing).hint("codex-orchestrator start"))
     }
 
     /// Opens the runtime to run; the event log is made when there is none.
@@ -82,7 +88,7 @@ impl Context {
         if let Some(spawner) = &spawner {
             self.register_epilogue(spawner);
         }
-        let log = SqliteLog::open(&self.layout.database(), mode).map_err(|error| self.explain(error))?;
+        let log = SqliteLog::open(&self.layout.database(), mode)?;
         if let Some(note) = log.note() {
             self.notes.warning(&note);
         }
@@ -103,10 +109,6 @@ impl Context {
         Ok(Orchestrator::new(options, Arc::new(log), Arc::new(SystemClock), spawner)?)
     }
 
-    fn explain(&self, error: LogError) -> CliError {
-        CliError::from(error)
-    }
-
     /// When we are killed, the helper that outlives us records it: nobody finds a run that claims
     /// to be under way.
     fn register_epilogue(&self, spawner: &Spawner) {
@@ -116,7 +118,8 @@ impl Context {
         argv.extend(flag("--root", &self.layout.root));
         argv.extend(flag("--runs-dir", &self.layout.runs_dir));
         argv.extend(flag("--out-dir", &self.layout.out_dir));
-        let env = self.environment.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let env =
+            self.environment.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         // Without it, the next command that looks at the run mends it.
         drop(spawner.set_epilogue(&Epilogue { argv, env, cwd: self.layout.root.clone() }));
     }

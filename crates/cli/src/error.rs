@@ -34,7 +34,9 @@ impl Exit {
             RunOutcome::Succeeded => Self::Done,
             RunOutcome::Cancelled { .. } => Self::Cancelled,
             RunOutcome::Failed { detail } if detail.ends_with(":timed-out") => Self::TimedOut,
-            RunOutcome::Failed { detail } if detail.ends_with(":denied") || detail.ends_with(":unanswered") => {
+            RunOutcome::Failed { detail }
+                if detail.ends_with(":denied") || detail.ends_with(":unanswered") =>
+            {
                 Self::Refused
             }
             RunOutcome::Failed { .. } => Self::RunFailed,
@@ -91,11 +93,12 @@ impl fmt::Display for CliError {
 impl From<RuntimeError> for CliError {
     fn from(error: RuntimeError) -> Self {
         match &error {
-            RuntimeError::UnknownRun(run) | RuntimeError::Log(LogError::UnknownRun(run)) => Self::unknown_run(run),
-            RuntimeError::Log(log) => Self::of(Exit::Log, &error).with_log_hint(log),
-            RuntimeError::Replay { .. } => {
-                Self::of(Exit::Log, &error).hint("was the event log changed by hand? restore it from a backup")
+            RuntimeError::UnknownRun(run) | RuntimeError::Log(LogError::UnknownRun(run)) => {
+                Self::unknown_run(run)
             }
+            RuntimeError::Log(log) => Self::of(Exit::Log, &error).with_log_hint(log),
+            RuntimeError::Replay { .. } => Self::of(Exit::Log, &error)
+                .hint("was the event log changed by hand? restore it from a backup"),
             RuntimeError::Files { .. } => {
                 Self::of(Exit::Setup, &error).hint("is the folder writable, and is there space left?")
             }
@@ -138,7 +141,8 @@ impl From<StartError> for CliError {
             StartError::Runtime(error) => error.into(),
             StartError::Plan(error) => error.into(),
             StartError::UnknownParent(run) => {
-                Self::new(Exit::Usage, format!("parent run `{run}` does not exist")).hint("codex-orchestrator runs --all")
+                Self::new(Exit::Usage, format!("parent run `{run}` does not exist"))
+                    .hint("codex-orchestrator runs --all")
             }
             StartError::Worktree { .. } => Self::of(Exit::Setup, &error),
         }
@@ -148,9 +152,9 @@ impl From<StartError> for CliError {
 impl From<PlanError> for CliError {
     fn from(error: PlanError) -> Self {
         let exit = match error {
-            PlanError::UnknownTarget { .. } | PlanError::AmbiguousTarget { .. } | PlanError::NotRunnable { .. } => {
-                Exit::Usage
-            }
+            PlanError::UnknownTarget { .. }
+            | PlanError::AmbiguousTarget { .. }
+            | PlanError::NotRunnable { .. } => Exit::Usage,
             PlanError::Deadlock { .. } | PlanError::Nothing { .. } => Exit::Setup,
         };
         Self::of(exit, &error)

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use co_model::{
-    AttemptExit, Drift, DurationText, Event, FailureReason, Recorded, RunOutcome, SkipReason, StageDrift, StageId,
-    StageOutcome, StageWork, Timestamp,
+    AttemptExit, Drift, DurationText, Event, FailureReason, Recorded, RunOutcome, SkipReason, StageDrift,
+    StageId, StageOutcome, StageWork, Timestamp,
 };
 
 use crate::output::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, harmless, paint};
@@ -65,11 +65,17 @@ impl Progress {
                 self.began.insert(stage.clone(), at);
                 vec![
                     format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message)),
-                    paint(DIM, &format!("  answer it before {expires_at}: codex-orchestrator answer --run … yes|no")),
+                    paint(
+                        DIM,
+                        &format!("  answer it before {expires_at}: codex-orchestrator answer --run … yes|no"),
+                    ),
                 ]
             }
             Event::QuestionAnswered { stage, verdict, actor, .. } => {
-                vec![paint(DIM, &format!("  {stage}: {verdict:?} by {}", harmless(actor.as_str())).to_lowercase())]
+                vec![paint(
+                    DIM,
+                    &format!("  {stage}: {verdict:?} by {}", harmless(actor.as_str())).to_lowercase(),
+                )]
             }
             Event::ChildRunStarting { stage, run, .. } => {
                 self.began.insert(stage.clone(), at);
@@ -90,9 +96,15 @@ impl Progress {
                 lines
             }
             Event::ResumeBlocked { actor, detail, .. } => {
-                vec![format!("{} a resume by {} was refused: {detail}", paint(YELLOW, "!"), harmless(actor.as_str()))]
+                vec![format!(
+                    "{} a resume by {} was refused: {detail}",
+                    paint(YELLOW, "!"),
+                    harmless(actor.as_str())
+                )]
             }
-            Event::SteerAccepted { stage, .. } => vec![paint(DIM, &format!("  a message for {stage} was accepted"))],
+            Event::SteerAccepted { stage, .. } => {
+                vec![paint(DIM, &format!("  a message for {stage} was accepted"))]
+            }
             Event::RunFinished { outcome } => vec![self.over(outcome, at)],
             _ => Vec::new(),
         }
@@ -113,10 +125,13 @@ impl Progress {
     }
 
     fn finished(&self, stage: &StageId, outcome: &StageOutcome, at: Timestamp) -> String {
-        let took = self.began.get(stage).map(|began| DurationText(at.since(*began)).to_string()).unwrap_or_default();
+        let took =
+            self.began.get(stage).map(|began| DurationText(at.since(*began)).to_string()).unwrap_or_default();
         let summary = self.summaries.get(stage).map(|text| harmless(text)).unwrap_or_default();
         match outcome {
-            StageOutcome::Succeeded => format!("{} {stage}  {took}  {}", paint(GREEN, "✓"), paint(DIM, &summary)),
+            StageOutcome::Succeeded => {
+                format!("{} {stage}  {took}  {}", paint(GREEN, "✓"), paint(DIM, &summary))
+            }
             StageOutcome::Failed { reason, allowed } => {
                 let (style, note) = if *allowed { (YELLOW, " (allowed)") } else { (RED, "") };
                 let what = if summary.is_empty() { describe(reason) } else { summary };
@@ -130,7 +145,8 @@ impl Progress {
     }
 
     fn over(&self, outcome: &RunOutcome, at: Timestamp) -> String {
-        let took = self.created.map(|created| DurationText(at.since(created)).to_string()).unwrap_or_default();
+        let took =
+            self.created.map(|created| DurationText(at.since(created)).to_string()).unwrap_or_default();
         let (style, symbol) = match outcome {
             RunOutcome::Succeeded => (GREEN, "✓"),
             RunOutcome::Failed { .. } => (RED, "✗"),
@@ -145,8 +161,12 @@ impl Progress {
 pub(crate) fn drift_lines(drift: &Drift) -> Vec<String> {
     let line = |drift: &StageDrift| match drift {
         StageDrift::Added { stage } => format!("  the pipeline has a new stage: {stage}"),
-        StageDrift::Removed { stage } => format!("  the pipeline no longer has stage {stage}; its record stays"),
-        StageDrift::Changed { stage } => format!("  stage {stage} has changed; an earlier success does not count"),
+        StageDrift::Removed { stage } => {
+            format!("  the pipeline no longer has stage {stage}; its record stays")
+        }
+        StageDrift::Changed { stage } => {
+            format!("  stage {stage} has changed; an earlier success does not count")
+        }
     };
     drift.stages.iter().map(|drift| paint(YELLOW, &line(drift))).collect()
 }

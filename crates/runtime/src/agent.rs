@@ -3,12 +3,13 @@
 use std::ffi::{OsStr, OsString};
 
 use co_agents::{
-    AgentExit, AgentObservation, AgentReport, AgentRequest, AgentVerdict, PrepareError, SandboxMode, Transcript,
-    driver_for, judge,
+    AgentExit, AgentObservation, AgentReport, AgentRequest, AgentVerdict, PrepareError, SandboxMode,
+    Transcript, driver_for, judge,
 };
 use co_engine::Input;
 use co_model::{
-    AgentFailure, AgentOutcome, AgentStage, AttemptExit, AttemptReport, ChangeKind, FileChange, ThreadId, TokenUsage,
+    AgentFailure, AgentOutcome, AgentStage, AttemptExit, AttemptReport, ChangeKind, FileChange, ThreadId,
+    TokenUsage,
 };
 use co_process::{Observer, ProcessIdentity, Stdin, Stream};
 
@@ -41,14 +42,16 @@ fn prepared_turn(attempt: &Attempt, work: &AgentStage) -> Result<AttemptReport, 
         message,
         hint: hint.map(str::to_owned),
     };
-    let driver = driver_for(&work.agent).map_err(|error| refused("unknown-agent", chain(&error), error.hint()))?;
+    let driver =
+        driver_for(&work.agent).map_err(|error| refused("unknown-agent", chain(&error), error.hint()))?;
     let continues = attempt.thread.is_some();
     let text = prompt::compose(&attempt.state, &options.layout, work, continues, &attempt.steer)
         .map_err(|message| refused("invalid-prompt", message, None))?;
     let sandbox = match work.sandbox.as_deref() {
         None => None,
         Some(name) => Some(parse_sandbox(name).ok_or_else(|| {
-            let message = format!("`{name}` is no sandbox; known: read-only, workspace-write, danger-full-access");
+            let message =
+                format!("`{name}` is no sandbox; known: read-only, workspace-write, danger-full-access");
             refused("invalid-configuration", message, None)
         })?),
     };
@@ -137,16 +140,12 @@ fn conclude(
     observed: Vec<FileChange>,
 ) -> AttemptReport {
     let failure = match &ran.exit {
-        AttemptExit::NotStarted { reason } => Some(AgentFailure {
-            class: "not-started".to_owned(),
-            message: reason.clone(),
-            hint: None,
-        }),
-        AttemptExit::NotRecorded { reason } => Some(AgentFailure {
-            class: "not-recorded".to_owned(),
-            message: reason.clone(),
-            hint: None,
-        }),
+        AttemptExit::NotStarted { reason } => {
+            Some(AgentFailure { class: "not-started".to_owned(), message: reason.clone(), hint: None })
+        }
+        AttemptExit::NotRecorded { reason } => {
+            Some(AgentFailure { class: "not-recorded".to_owned(), message: reason.clone(), hint: None })
+        }
         exit => match judge(report, agent_exit(exit), &ran.stderr, expected) {
             AgentVerdict::Succeeded => None,
             AgentVerdict::Failed { class, message, hint } => {
@@ -157,14 +156,19 @@ fn conclude(
     let last_message = report.last_message.as_deref().map(bounded);
     let verdict = evidence::verdict(attempt.stage.role, last_message.as_deref().unwrap_or_default());
     let outcome = AgentOutcome {
-        thread: report.thread_id.as_ref().map(|id| ThreadId(id.as_str().to_owned())).or_else(|| attempt.thread.clone()),
+        thread: report
+            .thread_id
+            .as_ref()
+            .map(|id| ThreadId(id.as_str().to_owned()))
+            .or_else(|| attempt.thread.clone()),
         usage: report.usage.map(|usage| TokenUsage {
             input: usage.input_tokens,
             cached_input: usage.cached_input_tokens,
             output: usage.output_tokens,
             reasoning_output: usage.reasoning_output_tokens,
         }),
-        commands_run: u32::try_from(report.commands.len() as u64 + report.commands_omitted).unwrap_or(u32::MAX),
+        commands_run: u32::try_from(report.commands.len() as u64 + report.commands_omitted)
+            .unwrap_or(u32::MAX),
         reported_changes: report.file_changes.iter().map(reported).collect(),
         observed_changes: observed,
         last_message: last_message.clone(),
@@ -173,7 +177,9 @@ fn conclude(
     };
     let mut made = attempt.report(ran);
     made.summary = match (&failure, &last_message) {
-        (Some(failure), _) => evidence::shortened(&format!("Agent failed ({}): {}", failure.class, failure.message)),
+        (Some(failure), _) => {
+            evidence::shortened(&format!("Agent failed ({}): {}", failure.class, failure.message))
+        }
         (None, Some(message)) => {
             let first = message.lines().map(str::trim).find(|line| !line.is_empty());
             evidence::shortened(attempt.stage.summary_hint.as_deref().or(first).unwrap_or("Turn completed"))
@@ -190,7 +196,7 @@ fn reported(change: &co_agents::FileChange) -> FileChange {
     let kind = match change.kind {
         co_agents::ChangeKind::Add => ChangeKind::Add,
         co_agents::ChangeKind::Delete => ChangeKind::Delete,
-        _ => ChangeKind::Update,
+        co_agents::ChangeKind::Update => ChangeKind::Update,
     };
     FileChange { path: change.path.clone(), kind }
 }
@@ -210,7 +216,9 @@ fn agent_exit(exit: &AttemptExit) -> AgentExit {
         AttemptExit::Signal(signal) => AgentExit::Signal { signal: *signal },
         AttemptExit::TimedOut { .. } => AgentExit::TimedOut,
         AttemptExit::Cancelled => AgentExit::Cancelled,
-        AttemptExit::Lost | AttemptExit::NotStarted { .. } | AttemptExit::NotRecorded { .. } => AgentExit::Lost,
+        AttemptExit::Lost | AttemptExit::NotStarted { .. } | AttemptExit::NotRecorded { .. } => {
+            AgentExit::Lost
+        }
     }
 }
 

@@ -107,7 +107,9 @@ impl Attempt {
         };
         let limits = Limits { timeout: self.stage.timeout, ..Limits::default() };
         let Some(spawner) = &self.shared.spawner else {
-            return Ran::without(AttemptExit::NotStarted { reason: "this process cannot start programs".to_owned() });
+            return Ran::without(AttemptExit::NotStarted {
+                reason: "this process cannot start programs".to_owned(),
+            });
         };
         match co_process::run(spawner, program, &capture, &limits, &self.stop, observer) {
             Ok(report) => Ran::of(&report),
@@ -170,9 +172,9 @@ impl Ran {
             exit: match report.exit {
                 Exit::Code(code) => AttemptExit::Code(code),
                 Exit::Signal(signal) => AttemptExit::Signal(signal),
-                Exit::TimedOut { after } => AttemptExit::TimedOut {
-                    after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                },
+                Exit::TimedOut { after } => {
+                    AttemptExit::TimedOut { after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
+                }
                 Exit::Cancelled => AttemptExit::Cancelled,
                 Exit::Lost => AttemptExit::Lost,
             },

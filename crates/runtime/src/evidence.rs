@@ -107,7 +107,7 @@ pub(crate) fn verdict(role: Role, output: &str) -> Verdict {
     match role {
         Role::Planner => {
             let names = fields.get("stages").and_then(Value::as_array);
-            let names = names.map(|names| names.iter().map(|name| text(name)).collect());
+            let names = names.map(|names| names.iter().map(text).collect());
             Verdict { selection: names, objection: None }
         }
         Role::Tester | Role::Reviewer if fields.get("approved") == Some(&Value::Bool(false)) => {

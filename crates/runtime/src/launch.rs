@@ -30,7 +30,11 @@ pub(crate) struct Begun {
 }
 
 /// Records a new run. Its folders are made first, so that a run that cannot be shown is not begun.
-pub(crate) fn begin(shared: &Shared, created: RunCreated, resume_token: Option<&str>) -> Result<Begun, StartError> {
+pub(crate) fn begin(
+    shared: &Shared,
+    created: &RunCreated,
+    resume_token: Option<&str>,
+) -> Result<Begun, StartError> {
     let now = shared.clock.now();
     let decision = start(now, created.clone())?;
     let run_dir = make_folders(shared, &created.task, &created.run)?;
@@ -38,7 +42,7 @@ pub(crate) fn begin(shared: &Shared, created: RunCreated, resume_token: Option<&
         let path = shared.options.layout.resume_token_path(&created.task, &created.run);
         token::store(&path, secret).map_err(|source| RuntimeError::Files { path, source })?;
     }
-    let recorded = create(shared, &created, &decision.events, now);
+    let recorded = create(shared, created, &decision.events, now);
     let (lease, recorded) = match recorded {
         Ok(created) => created,
         Err(error) => {
@@ -65,15 +69,18 @@ fn create(
         }
         Err(_) => return Err(LogError::UnknownRun(created.run.clone())),
     };
-    shared.log.create(&shared.owner, &Append {
-        run: &created.run,
-        after: EventSeq(0),
-        at: now,
-        events,
-        progress: &progress,
-        settled: &[],
-        durability: Durability::Synced,
-    })
+    shared.log.create(
+        &shared.owner,
+        &Append {
+            run: &created.run,
+            after: EventSeq(0),
+            at: now,
+            events,
+            progress: &progress,
+            settled: &[],
+            durability: Durability::Synced,
+        },
+    )
 }
 
 /// Makes the folders of a run, and keeps `.runs` and `out` out of everybody's way.
@@ -140,15 +147,19 @@ pub(crate) fn block(shared: &Shared, head: &RunHead, request: &ResumeRequest, de
     // The owner may append at the same time; whoever comes second tries again with what it has missed.
     for _ in 0..50 {
         let Ok(Some(head)) = shared.log.head(&head.run) else { return };
-        let appended = shared.log.append_unowned(head.holder.as_ref(), false, &Append {
-            run: &head.run,
-            after: head.last_seq,
-            at: shared.clock.now(),
-            events: std::slice::from_ref(&event),
-            progress: &head.progress,
-            settled: &[],
-            durability: Durability::Synced,
-        });
+        let appended = shared.log.append_unowned(
+            head.holder.as_ref(),
+            false,
+            &Append {
+                run: &head.run,
+                after: head.last_seq,
+                at: shared.clock.now(),
+                events: std::slice::from_ref(&event),
+                progress: &head.progress,
+                settled: &[],
+                durability: Durability::Synced,
+            },
+        );
         match appended {
             Ok(None) | Err(LogError::Conflict { .. }) => {}
             Ok(Some(_)) | Err(_) => break,
@@ -169,7 +180,7 @@ fn resume_owned(
     let mut state = load(shared, run)?;
     if matches!(state.phase, Phase::Created | Phase::Running | Phase::Cancelling { .. }) {
         let detail = "the process that owned the run is gone".to_owned();
-        step(shared, &mut state, lease, Input::OwnerGone { detail })?;
+        owner_gone(shared, &mut state, lease, detail)?;
     }
     let (pipeline, nested) = match &request.pipeline {
         Some((pipeline, nested)) => (pipeline.clone(), nested.clone()),
@@ -200,23 +211,21 @@ fn resume_owned(
     }
 }
 
-/// Applies one input to a run that nobody else is following, and performs nothing.
-pub(crate) fn step(
+/// Records, as the new owner, that the former one is gone; a run that knows so already stays as it is.
+pub(crate) fn owner_gone(
     shared: &Shared,
     state: &mut RunState,
     lease: &Lease,
-    input: Input,
-) -> Result<Result<(), co_engine::Refusal>, RuntimeError> {
+    detail: String,
+) -> Result<(), RuntimeError> {
     let now = shared.clock.now();
-    match decide(state, now, input) {
-        Ok(decision) if decision.events.is_empty() => Ok(Ok(())),
-        Ok(decision) => {
-            let recorded = owner::append(shared, state, lease, now, &decision.events, &[])?;
-            evolve(state, &recorded)?;
-            Ok(Ok(()))
-        }
-        Err(refusal) => Ok(Err(refusal)),
+    // Only commands and resumes can be refused.
+    let decision = decide(state, now, Input::OwnerGone { detail }).unwrap_or_default();
+    if decision.events.is_empty() {
+        return Ok(());
     }
+    let recorded = owner::append(shared, state, lease, now, &decision.events, &[])?;
+    evolve(state, &recorded)
 }
 
 pub(crate) fn evolve(state: &mut RunState, recorded: &[Recorded]) -> Result<(), RuntimeError> {
@@ -228,9 +237,11 @@ pub(crate) fn evolve(state: &mut RunState, recorded: &[Recorded]) -> Result<(), 
 
 /// Ends what a former owner of the run left running, and waits until it is gone.
 pub(crate) fn end_survivors(run: &RunId) -> Result<u32, RuntimeError> {
-    co_process::kill_all_marked(RUN_MARK, run.as_str(), KILL_PATIENCE).map_err(|error| RuntimeError::Survivors {
-        run: run.clone(),
-        processes: error.survivors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    co_process::kill_all_marked(RUN_MARK, run.as_str(), KILL_PATIENCE).map_err(|error| {
+        RuntimeError::Survivors {
+            run: run.clone(),
+            processes: error.survivors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        }
     })
 }
 
@@ -266,7 +277,7 @@ impl Child {
             }
             resume(shared, &self.resume_request(), true).map_err(|error| failed(&error))?
         } else {
-            begin(shared, self.created()?, None).map_err(|error| failed(&error))?
+            begin(shared, &self.created()?, None).map_err(|error| failed(&error))?
         };
         let Begun { state, lease, effects } = begun;
         let owner = RunOwner::new(Arc::clone(shared), state, lease, Arc::new(Notice::default()), addresses);
@@ -275,7 +286,8 @@ impl Child {
 
     fn created(&self) -> Result<RunCreated, String> {
         let pipeline = self.parent.nested.get(&self.pipeline);
-        let pipeline = pipeline.ok_or_else(|| format!("pipeline `{}` is not part of the run", self.pipeline))?;
+        let pipeline =
+            pipeline.ok_or_else(|| format!("pipeline `{}` is not part of the run", self.pipeline))?;
         let settings = RunSettings {
             parent: Some(self.parent.run.clone()),
             retry_of: None,

@@ -213,10 +213,8 @@ impl Orchestrator {
         let run = RunId::generate(shared.clock.now(), u32::from_le_bytes(random));
         let secret = token::random_hex(32)?;
         let layout = &shared.options.layout;
-        let tree = match request.worktree {
-            true => Some(worktree::add(&layout.root, &layout.runs_dir, &run)?),
-            false => None,
-        };
+        let tree =
+            if request.worktree { Some(worktree::add(&layout.root, &layout.runs_dir, &run)?) } else { None };
         let workspace = tree.as_ref().map_or(&layout.root, |tree| &tree.workspace);
         let settings = RunSettings {
             workspace: workspace.to_string_lossy().into_owned(),
@@ -231,7 +229,7 @@ impl Orchestrator {
             nested: request.nested,
             settings,
         };
-        let begun = launch::begin(shared, created, Some(&secret));
+        let begun = launch::begin(shared, &created, Some(&secret));
         if begun.is_err() && tree.is_some() {
             // A worktree for a run that never began holds nothing of anybody.
             drop(worktree::remove(&layout.root, &layout.runs_dir, &run));
@@ -341,8 +339,7 @@ impl Orchestrator {
         launch::end_survivors(run)?;
         let mut state = launch::load(shared, run)?;
         let detail = "the process that owned the run is gone".to_owned();
-        // An outcome here cannot be a refusal: nobody asked for anything yet.
-        drop(launch::step(shared, &mut state, lease, Input::OwnerGone { detail })?);
+        launch::owner_gone(shared, &mut state, lease, detail)?;
         for entry in shared.log.inbox(run)? {
             let now = shared.clock.now();
             let (events, settlement) = decide_unowned(&state, now, &entry.envelope);
@@ -464,7 +461,11 @@ impl Orchestrator {
     }
 }
 
-fn decide_unowned(state: &RunState, now: Timestamp, envelope: &Envelope) -> (Vec<co_model::Event>, Settlement) {
+fn decide_unowned(
+    state: &RunState,
+    now: Timestamp,
+    envelope: &Envelope,
+) -> (Vec<co_model::Event>, Settlement) {
     let refuse = |refusal: &Refusal| {
         let detail = refusal.to_string();
         let event = co_model::Event::CommandRefused {

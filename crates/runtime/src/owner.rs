@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use co_engine::{Decision, Effect, Input, Phase, RunState, decide};
 use co_log::{Append, Durability, InboxSeq, Lease, LogError, Settlement};
 use co_model::{
-    Actor, AttemptExit, AttemptReport, Command, CommandKey, Envelope, Event, EventSeq, OutputStats, Recorded, RunId,
-    RunOutcome, StageId, ThreadId, Timestamp,
+    Actor, AttemptExit, AttemptReport, Command, CommandKey, Envelope, Event, EventSeq, OutputStats, Recorded,
+    RunId, RunOutcome, StageId, ThreadId, Timestamp,
 };
 use co_process::{Shutdown, StopSignal};
+use indexmap::IndexMap;
 
 use crate::attempt::Attempt;
 use crate::error::RuntimeError;
@@ -212,18 +213,11 @@ impl RunOwner {
         let now = self.shared.clock.now();
         match self.shared.log.renew(&self.lease, now) {
             Ok(()) => self.views.update(&self.state, now),
-            Err(error @ LogError::LeaseLost { .. }) => return Err(self.lost(error)),
+            Err(error @ LogError::LeaseLost { .. }) => return Err(lost(error)),
             // A full disk delays the sign of life; the next append will tell whether it matters.
             Err(_) => {}
         }
         Ok(())
-    }
-
-    fn lost(&self, error: LogError) -> RuntimeError {
-        match error {
-            LogError::LeaseLost { run, .. } => RuntimeError::TakenOver { run },
-            other => other.into(),
-        }
     }
 
     /// Decides, appends, evolves, acts.
@@ -246,7 +240,7 @@ impl RunOwner {
                 }
                 // Somebody recorded a fact from outside, a refused resume say: take it in, decide again.
                 Err(LogError::Conflict { .. }) => self.catch_up()?,
-                Err(error) => return Err(self.lost(error)),
+                Err(error) => return Err(lost(error)),
             }
         }
     }
@@ -269,7 +263,9 @@ impl RunOwner {
     fn perform(&mut self, effects: Vec<Effect>) -> Result<(), RuntimeError> {
         for effect in effects {
             match effect {
-                Effect::Launch { stage, attempt, thread, steer } => self.launch(&stage, attempt, thread, steer)?,
+                Effect::Launch { stage, attempt, thread, steer } => {
+                    self.launch(&stage, attempt, thread, steer)?
+                }
                 Effect::Stop { stage, attempt } => {
                     if let Some(stop) = self.attempts.get(&(stage, attempt)) {
                         stop.request(Shutdown::Graceful);
@@ -343,7 +339,11 @@ impl RunOwner {
     fn abandon(&mut self) {
         self.attempts.values().for_each(|stop| stop.request(Shutdown::Immediate));
         for child in self.children.values() {
-            child.cancel(&self.shared, Actor::new("codex-orchestrator"), Some("the parent run ended".to_owned()));
+            child.cancel(
+                &self.shared,
+                Actor::new("codex-orchestrator"),
+                Some("the parent run ended".to_owned()),
+            );
             child.hurry();
         }
         while !self.attempts.is_empty() || !self.children.is_empty() {
@@ -358,6 +358,14 @@ impl RunOwner {
                 }
             }
         }
+    }
+}
+
+/// A lease that was lost means that somebody has taken the run over.
+fn lost(error: LogError) -> RuntimeError {
+    match error {
+        LogError::LeaseLost { run, .. } => RuntimeError::TakenOver { run },
+        other => other.into(),
     }
 }
 
@@ -382,7 +390,7 @@ fn no_thread(error: &std::io::Error) -> AttemptReport {
         duration: Duration::ZERO,
         output: OutputStats::default(),
         survivors_killed: 0,
-        produced: Default::default(),
+        produced: IndexMap::default(),
         missing_outputs: Vec::new(),
         agent: None,
         selection: None,
@@ -401,15 +409,18 @@ pub(crate) fn append(
 ) -> Result<Vec<Recorded>, LogError> {
     let progress = views::progress(&foresee(state, now, events), &shared.options.layout);
     let transition = events.iter().any(Event::is_transition) || !settled.is_empty();
-    shared.log.append(lease, &Append {
-        run: state.run(),
-        after: state.last_seq,
-        at: now,
-        events,
-        progress: &progress,
-        settled,
-        durability: if transition { Durability::Synced } else { Durability::Buffered },
-    })
+    shared.log.append(
+        lease,
+        &Append {
+            run: state.run(),
+            after: state.last_seq,
+            at: now,
+            events,
+            progress: &progress,
+            settled,
+            durability: if transition { Durability::Synced } else { Durability::Buffered },
+        },
+    )
 }
 
 /// The state as it will be once the events are recorded.

@@ -109,8 +109,11 @@ fn output(layout: &Layout, state: &RunState, stage: &co_model::StageId, attempt:
     let log = layout.attempt_log(&created.task, &created.run, stage, attempt);
     let index = layout.attempt_index(&created.task, &created.run, stage, attempt);
     let chunks = OutputLog::new(log, index).tail(OUTPUT_TAIL as u64).unwrap_or_default();
-    let bytes: Vec<u8> =
-        chunks.into_iter().filter(|chunk| chunk.stream != Stream::Stderr).flat_map(|chunk| chunk.bytes).collect();
+    let bytes: Vec<u8> = chunks
+        .into_iter()
+        .filter(|chunk| chunk.stream != Stream::Stderr)
+        .flat_map(|chunk| chunk.bytes)
+        .collect();
     plain_text(&bytes)
 }
 

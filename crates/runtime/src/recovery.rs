@@ -84,7 +84,9 @@ pub(crate) fn plan(
 
 fn describe(holder: Option<&LeaseHolder>) -> String {
     match holder {
-        Some(holder) => format!("its owner, process {} on {}, is gone", holder.owner.process, holder.owner.host),
+        Some(holder) => {
+            format!("its owner, process {} on {}, is gone", holder.owner.process, holder.owner.host)
+        }
         None => "nobody owns it".to_owned(),
     }
 }
@@ -127,15 +129,19 @@ fn mark(shared: &Shared, head: &RunHead, state: &mut RunState, detail: &str) -> 
         return Ok(false);
     };
     let progress = views::progress(&owner::foresee(state, now, &decision.events), &shared.options.layout);
-    let appended = shared.log.append_unowned(head.holder.as_ref(), true, &Append {
-        run: &head.run,
-        after: state.last_seq,
-        at: now,
-        events: &decision.events,
-        progress: &progress,
-        settled: &[],
-        durability: Durability::Synced,
-    });
+    let appended = shared.log.append_unowned(
+        head.holder.as_ref(),
+        true,
+        &Append {
+            run: &head.run,
+            after: state.last_seq,
+            at: now,
+            events: &decision.events,
+            progress: &progress,
+            settled: &[],
+            durability: Durability::Synced,
+        },
+    );
     match appended {
         Ok(Some(recorded)) => {
             launch::evolve(state, &recorded)?;

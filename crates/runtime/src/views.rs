@@ -93,8 +93,10 @@ fn write_behind(shared: &Shared, slot: &Slot) {
         shared.note(write_live(shared, &state, heartbeat));
         next = slot.next.lock().unwrap_or_else(PoisonError::into_inner);
         let open = |next: &mut Next| !next.closing;
-        let (guard, _) =
-            slot.changed.wait_timeout_while(next, WRITE_INTERVAL, open).unwrap_or_else(PoisonError::into_inner);
+        let (guard, _) = slot
+            .changed
+            .wait_timeout_while(next, WRITE_INTERVAL, open)
+            .unwrap_or_else(PoisonError::into_inner);
         next = guard;
     }
 }
@@ -229,7 +231,10 @@ pub(crate) fn progress(state: &RunState, layout: &Layout) -> Progress {
         completed_at: state.completed_at,
         stages_passed: count(StageStatus::Succeeded),
         stages_failed: count(StageStatus::Failed),
-        stages_planned: state.plan.as_ref().map_or(0, |plan| u32::try_from(plan.stages.len()).unwrap_or(u32::MAX)),
+        stages_planned: state
+            .plan
+            .as_ref()
+            .map_or(0, |plan| u32::try_from(plan.stages.len()).unwrap_or(u32::MAX)),
         summary: over.then(|| co_views::summary(state)),
         metrics: over.then(|| to_json(&co_views::metrics_record(state, layout))),
     }

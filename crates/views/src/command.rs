@@ -111,8 +111,8 @@ fn command_view(state: &RunState, layout: &Layout, index: u32, record: &StageRec
         .attempts
         .iter()
         .map(|attempt| {
-            let log = layout.attempt_log(task, run, index, record.id(), attempt.number);
-            let index_file = layout.attempt_index(task, run, index, record.id(), attempt.number);
+            let log = layout.attempt_log(task, run, record.id(), attempt.number);
+            let index_file = layout.attempt_index(task, run, record.id(), attempt.number);
             attempt_view(attempt, (layout.show(&log), layout.show(&index_file)))
         })
         .collect();
@@ -140,7 +140,7 @@ fn command_view(state: &RunState, layout: &Layout, index: u32, record: &StageRec
         summary: sentence::stage_summary(state, record),
         log_path: last.and_then(|attempt| attempt.log_path.clone()),
         index_path: last.and_then(|attempt| attempt.index_path.clone()),
-        error_file: failed.then(|| layout.show(&layout.error_path(task, run, index, record.id()))),
+        error_file: failed.then(|| layout.show(&layout.error_path(task, run, record.id()))),
         allow_failure: definition.allow_failure,
         guardrail: definition.guardrail,
         removed: record.removed,

@@ -88,8 +88,7 @@ pub fn error_artifact(state: &RunState, layout: &Layout, stage: &StageId) -> Opt
             exit,
             summary: report.map(|report| report.summary.clone()),
             attempts: count(record.attempts.len()),
-            log_path: last
-                .map(|attempt| layout.show(&layout.attempt_log(task, run, index, stage, attempt.number))),
+            log_path: last.map(|attempt| layout.show(&layout.attempt_log(task, run, stage, attempt.number))),
             missing_outputs: report.map(|report| report.missing_outputs.clone()).unwrap_or_default(),
             agent,
             child_run_id: match reason {

@@ -44,34 +44,21 @@ impl Layout {
         self.run_dir(task, run).join("logs")
     }
 
-    /// The output of one attempt: `logs/NN-<slug>.log`, from the second attempt on
-    /// `logs/NN-<slug>.<attempt>.log`. `number` is [`crate::stage_number`].
-    pub fn attempt_log(
-        &self,
-        task: &TaskId,
-        run: &RunId,
-        number: u32,
-        stage: &StageId,
-        attempt: u32,
-    ) -> PathBuf {
-        self.logs_dir(task, run).join(format!("{}.log", attempt_stem(number, stage, attempt)))
+    /// The output of one attempt: `logs/<stem>.log`, from the second attempt on
+    /// `logs/<stem>.<attempt>.log`. The stem follows from the stage's id alone, so that an edit of
+    /// the pipeline moves no log.
+    pub fn attempt_log(&self, task: &TaskId, run: &RunId, stage: &StageId, attempt: u32) -> PathBuf {
+        self.logs_dir(task, run).join(format!("{}.log", attempt_stem(stage, attempt)))
     }
 
     /// The index of one attempt's output, beside its log.
-    pub fn attempt_index(
-        &self,
-        task: &TaskId,
-        run: &RunId,
-        number: u32,
-        stage: &StageId,
-        attempt: u32,
-    ) -> PathBuf {
-        self.logs_dir(task, run).join(format!("{}.index.jsonl", attempt_stem(number, stage, attempt)))
+    pub fn attempt_index(&self, task: &TaskId, run: &RunId, stage: &StageId, attempt: u32) -> PathBuf {
+        self.logs_dir(task, run).join(format!("{}.index.jsonl", attempt_stem(stage, attempt)))
     }
 
-    /// What is recorded about a failed stage: `errors/NN-<slug>.json`.
-    pub fn error_path(&self, task: &TaskId, run: &RunId, number: u32, stage: &StageId) -> PathBuf {
-        self.run_dir(task, run).join("errors").join(format!("{}.json", stage_stem(number, stage)))
+    /// What is recorded about a failed stage: `errors/<stem>.json`.
+    pub fn error_path(&self, task: &TaskId, run: &RunId, stage: &StageId) -> PathBuf {
+        self.run_dir(task, run).join("errors").join(format!("{}.json", stage_stem(stage)))
     }
 
     /// The run's summary, beside its manifest.
@@ -114,17 +101,25 @@ impl Layout {
     }
 }
 
-fn stage_stem(number: u32, stage: &StageId) -> String {
-    format!("{number:02}-{}", slug(stage))
+/// A file name for a stage: its [`slug`], with a hash of the id where the slug alone does not
+/// tell the stage from others.
+fn stage_stem(stage: &StageId) -> String {
+    let slug = slug(stage);
+    if slug == stage.as_str() { slug } else { format!("{slug}-{:08x}", fnv1a(stage.as_str())) }
 }
 
-fn attempt_stem(number: u32, stage: &StageId, attempt: u32) -> String {
-    let stem = stage_stem(number, stage);
+fn attempt_stem(stage: &StageId, attempt: u32) -> String {
+    let stem = stage_stem(stage);
     if attempt > 1 { format!("{stem}.{attempt}") } else { stem }
 }
 
+/// The 32-bit FNV-1a hash (RFC 9923): file names that must never change need a hash that never does.
+fn fnv1a(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
 /// The stage's id in the letters every file system keeps apart: lower-case ASCII letters, digits
-/// and dashes, at most 40. Not unique; the number before it is.
+/// and dashes, at most 40. Not unique.
 pub fn slug(stage: &StageId) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     stage.as_str().chars().take(LONGEST_SLUG).map(plain).collect()
@@ -154,13 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn log_names_carry_number_slug_and_later_attempts() {
+    fn log_names_follow_from_the_stage_and_the_attempt() {
         let (task, run, stage) = ids();
-        let log = |attempt| layout().show(&layout().attempt_log(&task, &run, 7, &stage, attempt));
-        assert_eq!(log(1), ".runs/0101/cli/r1/logs/07-t-che-7.log");
-        assert_eq!(log(2), ".runs/0101/cli/r1/logs/07-t-che-7.2.log");
-        let index = layout().attempt_index(&task, &run, 100, &stage, 3);
-        assert_eq!(layout().show(&index), ".runs/0101/cli/r1/logs/100-t-che-7.3.index.jsonl");
+        let log = |attempt| layout().show(&layout().attempt_log(&task, &run, &stage, attempt));
+        assert_eq!(log(1), ".runs/0101/cli/r1/logs/t-che-7-1d09f2c2.log");
+        assert_eq!(log(2), ".runs/0101/cli/r1/logs/t-che-7-1d09f2c2.2.log");
+        let plain = StageId::new("cargo-test").expect("a valid id");
+        let index = layout().attempt_index(&task, &run, &plain, 3);
+        assert_eq!(layout().show(&index), ".runs/0101/cli/r1/logs/cargo-test.3.index.jsonl");
         let long = StageId::new("é".repeat(60)).expect("a valid id");
         assert_eq!(slug(&long), "-".repeat(40));
     }

@@ -34,7 +34,9 @@ pub(crate) fn init(context: &Context, arguments: &InitArguments) -> Result<Exit,
             context.notes.progress("next: codex-orchestrator plan");
         }
         Format::Json | Format::Jsonl => {
-            data.line(&json!({ "file": path.to_string_lossy(), "schema": schema.to_string_lossy() }).to_string());
+            data.line(
+                &json!({ "file": path.to_string_lossy(), "schema": schema.to_string_lossy() }).to_string(),
+            );
         }
     }
     data.flush();
@@ -44,7 +46,11 @@ pub(crate) fn init(context: &Context, arguments: &InitArguments) -> Result<Exit,
 fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), CliError> {
     let mut options = std::fs::File::options();
     options.write(true);
-    if replace { options.create(true).truncate(true) } else { options.create_new(true) };
+    if replace {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
     match options.open(path).and_then(|mut file| file.write_all(bytes)) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

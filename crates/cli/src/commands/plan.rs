@@ -14,16 +14,23 @@ use crate::progress::skip_sentence;
 pub(crate) fn plan(context: &Context, arguments: &PlanArguments) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
-    let planned = make_plan(&pipeline, &co_engine::PlanRequest {
-        target: context.settings.target.value.as_deref(),
-        mode: arguments.options.execution_mode,
-        parallel: arguments.options.parallel,
-    })?;
+    let planned = make_plan(
+        &pipeline,
+        &co_engine::PlanRequest {
+            target: context.settings.target.value.as_deref(),
+            mode: arguments.options.execution_mode,
+            parallel: arguments.options.parallel,
+        },
+    )?;
     match context.format {
         Format::Json | Format::Jsonl => {
             let mut data = Data::exact();
             let document = document(&pipeline, &planned);
-            data.line(&if context.format == Format::Json { format!("{document:#}") } else { document.to_string() });
+            data.line(&if context.format == Format::Json {
+                format!("{document:#}")
+            } else {
+                document.to_string()
+            });
             data.flush();
         }
         Format::Text => text(&pipeline, &planned),
@@ -136,7 +143,10 @@ fn text(pipeline: &Pipeline, plan: &RunPlan) {
         ));
     }
     for skipped in &plan.skipped {
-        data.line(&paint(DIM, &format!("  -  {:<width$}  skipped: {}", skipped.stage, skip_sentence(&skipped.reason))));
+        data.line(&paint(
+            DIM,
+            &format!("  -  {:<width$}  skipped: {}", skipped.stage, skip_sentence(&skipped.reason)),
+        ));
     }
     data.flush();
 }

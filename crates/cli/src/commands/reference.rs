@@ -16,7 +16,8 @@ pub(crate) fn schema(arguments: &SchemaArguments) -> Result<Exit, CliError> {
     match arguments.name.as_deref() {
         None => names.iter().for_each(|name| data.line(name)),
         Some(name) => {
-            let schema = if name == "pipeline" { Some(co_config::pipeline_schema()) } else { co_views::schema(name) };
+            let schema =
+                if name == "pipeline" { Some(co_config::pipeline_schema()) } else { co_views::schema(name) };
             let schema = schema.ok_or_else(|| {
                 CliError::new(Exit::Usage, format!("there is no schema `{name}`"))
                     .hint(format!("known: {}", names.join(", ")))
@@ -38,7 +39,8 @@ pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<Exit, CliE
 }
 
 pub(crate) fn man(arguments: &ManArguments) -> Result<Exit, CliError> {
-    let failed = |error: std::io::Error| CliError::new(Exit::Setup, format!("failed to write the manual: {error}"));
+    let failed =
+        |error: std::io::Error| CliError::new(Exit::Setup, format!("failed to write the manual: {error}"));
     let mut data = Data::exact();
     match &arguments.directory {
         Some(directory) => {
@@ -64,13 +66,15 @@ fn markdown() -> String {
     let mut command = Arguments::command().term_width(100);
     command.build();
     section(&mut text, &mut command);
-    let mut open: Vec<clap::Command> = command.get_subcommands().filter(|sub| sub.get_name() != "help").cloned().collect();
-    open.reverse();
-    while let Some(mut sub) = open.pop() {
-        section(&mut text, &mut sub);
-        open.extend(sub.get_subcommands().filter(|sub| sub.get_name() != "help").cloned().rev());
-    }
+    sections(&mut text, &command);
     text
+}
+
+fn sections(text: &mut String, command: &clap::Command) {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        section(text, &mut sub.clone());
+        sections(text, sub);
+    }
 }
 
 fn section(text: &mut String, command: &mut clap::Command) {

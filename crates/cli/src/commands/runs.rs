@@ -21,7 +21,8 @@ pub(crate) fn runs(context: &Context, arguments: RunsArguments) -> Result<Exit, 
         limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
     };
     // Nothing was run yet: an empty list, not a failure.
-    let heads = if context.layout.database().exists() { context.existing()?.runs(&filter)? } else { Vec::new() };
+    let heads =
+        if context.layout.database().exists() { context.existing()?.runs(&filter)? } else { Vec::new() };
     match context.format {
         Format::Json => {
             let mut data = Data::exact();

@@ -50,7 +50,9 @@ pub(crate) fn select(loaded: &Loaded, id: Option<&str>) -> Result<Pipeline, CliE
     let id = id.map(PipelineId::new).transpose().map_err(|error| CliError::of(Exit::Usage, &error))?;
     let pipeline = loaded.select(id.as_ref()).map_err(|error| {
         let hint = match &error {
-            co_config::SelectError::Unknown { .. } => "codex-orchestrator plan <PIPELINE> shows what one would do",
+            co_config::SelectError::Unknown { .. } => {
+                "codex-orchestrator plan <PIPELINE> shows what one would do"
+            }
             _ => "codex-orchestrator init writes a starting file",
         };
         CliError::from(error).hint(hint)
@@ -87,7 +89,11 @@ fn settings(context: &Context, arguments: &StartArguments) -> Result<RunSettings
 }
 
 pub(crate) fn plan_request(settings: &RunSettings) -> co_engine::PlanRequest<'_> {
-    co_engine::PlanRequest { target: settings.target.as_deref(), mode: settings.mode, parallel: settings.parallel }
+    co_engine::PlanRequest {
+        target: settings.target.as_deref(),
+        mode: settings.mode,
+        parallel: settings.parallel,
+    }
 }
 
 /// Runs that others left behind are mended in passing; that it fails stops nobody.

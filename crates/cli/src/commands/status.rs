@@ -55,7 +55,8 @@ fn show(context: &Context, orchestrator: &Orchestrator, snapshot: &RunSnapshot) 
 fn text(view: &StatusView, snapshot: &RunSnapshot) {
     let mut data = Data::styled();
     let status = snapshot.state.status();
-    let detail = view.status_detail.as_deref().map(|detail| format!("  {}", harmless(detail))).unwrap_or_default();
+    let detail =
+        view.status_detail.as_deref().map(|detail| format!("  {}", harmless(detail))).unwrap_or_default();
     data.line(&format!("{}  {}{detail}", paint(BOLD, &view.run_id), painted(status)));
     let elapsed = DurationText(Duration::try_from_secs_f64(view.elapsed_seconds).unwrap_or_default());
     data.line(&paint(
@@ -65,7 +66,8 @@ fn text(view: &StatusView, snapshot: &RunSnapshot) {
     if snapshot.liveness == Liveness::Silent {
         data.line(&paint(YELLOW, "its owner has been silent for too long; `recover` or `resume` takes over"));
     }
-    let width = snapshot.state.stages.iter().map(|stage| stage.id().as_str().chars().count()).max().unwrap_or(0);
+    let width =
+        snapshot.state.stages.iter().map(|stage| stage.id().as_str().chars().count()).max().unwrap_or(0);
     for record in &snapshot.state.stages {
         let (symbol, style) = match record.status() {
             co_model::StageStatus::Succeeded => ("✓", GREEN),

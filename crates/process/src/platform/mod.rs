@@ -3,6 +3,8 @@
 //! `linux.rs` finds and contains every descendant; `other.rs` knows the process group only. Both offer the same
 //! names, and the rest of the room never asks which one it has.
 
+use std::fmt;
+
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
@@ -23,6 +25,17 @@ pub enum Containment {
     Descendants,
     /// Only the leader's process group is ended; a process that makes its own session escapes.
     ProcessGroup,
+}
+
+impl fmt::Display for Containment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Descendants => "every descendant of a stage is found and ended",
+            Self::ProcessGroup => {
+                "a stage's process group is ended; a process that makes its own session escapes"
+            }
+        })
+    }
 }
 
 /// Returns what this platform promises about the processes that a program leaves behind.
