@@ -8,7 +8,8 @@ use co_model::{EventSeq, FailureReason};
 
 use crate::effect::{Decision, Effect};
 use crate::judge;
-use crate::state::{Phase, RunState, StageState};
+use crate::stage::StageState;
+use crate::state::{Phase, RunState};
 
 /// A state that is being moved, with the events that move it.
 pub(crate) struct Draft {

@@ -10,7 +10,8 @@ use crate::drift::compare;
 use crate::effect::{Decision, Effect, Input};
 use crate::plan::{PlanError, PlanRequest, plan};
 use crate::retry::backoff;
-use crate::state::{Phase, RunState, StageRecord, StageState};
+use crate::stage::{StageRecord, StageState};
+use crate::state::{Phase, RunState};
 
 /// Says why a command takes no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,6 +13,7 @@ mod judge;
 mod plan;
 mod recovery;
 mod retry;
+mod stage;
 mod state;
 
 pub use decide::{Refusal, decide, start};
@@ -21,7 +22,5 @@ pub use effect::{Decision, Effect, Input};
 pub use guardrail::{GuardrailCounts, GuardrailStatus};
 pub use plan::{PlanError, PlanRequest, plan};
 pub use recovery::{OnResume, RecoveryPlan, RecoveryStep, Seen, plan_recovery};
-pub use state::{
-    Answered, AttemptEnd, AttemptRecord, Judged, Phase, ReplayError, ResumeRecord, RunState, Slot,
-    StageRecord, StageState,
-};
+pub use stage::{AttemptEnd, AttemptRecord, StageRecord, StageState};
+pub use state::{Answered, Judged, Phase, ReplayError, ResumeRecord, RunState, Slot};

@@ -4,7 +4,8 @@ use std::fmt;
 
 use co_model::{SkipReason, StageId, StageOutcome, ThreadId};
 
-use crate::state::{Phase, RunState, StageRecord, StageState};
+use crate::stage::{StageRecord, StageState};
+use crate::state::{Phase, RunState};
 
 /// What was seen of a run from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
