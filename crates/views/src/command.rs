@@ -70,6 +70,8 @@ pub struct CommandView {
     pub outputs: Vec<OutputFile>,
     /// Declared outputs that were missing.
     pub missing_outputs: Vec<String>,
+    /// Why a tester or reviewer stage rejects the work.
+    pub objection: Option<String>,
     /// The child run of a nested pipeline.
     pub sub_run_id: Option<String>,
     /// A gate's question.
@@ -150,6 +152,7 @@ fn command_view(state: &RunState, layout: &Layout, index: u32, record: &StageRec
         output_bytes: deciding.map(|report| report.output.clone().into()),
         outputs: deciding.map(|report| output_files(report, Some(layout))).unwrap_or_default(),
         missing_outputs: deciding.map(|report| report.missing_outputs.clone()).unwrap_or_default(),
+        objection: deciding.and_then(|report| report.objection.clone()),
         sub_run_id: record.child.as_ref().map(|(child, _)| child.to_string()),
         question: question(record),
         agent: match &definition.work {

@@ -216,7 +216,8 @@ fn test(state: &RunState, judgement: &Judgement) -> TestSummary {
             status: match record.outcome() {
                 Some(StageOutcome::Succeeded) => ReportWord::Passed,
                 Some(StageOutcome::Skipped { .. }) => ReportWord::Skipped,
-                Some(StageOutcome::Failed { .. } | StageOutcome::Cancelled) | None => ReportWord::Failed,
+                Some(StageOutcome::Failed { .. } | StageOutcome::Cancelled) => ReportWord::Failed,
+                None => ReportWord::Pending,
             },
             details: sentence::stage_summary(state, record),
         })
@@ -234,7 +235,7 @@ fn test(state: &RunState, judgement: &Judgement) -> TestSummary {
 }
 
 fn review(judgement: &Judgement) -> ReviewSummary {
-    let summary = judgement.reasons.join(" ");
+    let summary = sentence::joined(&judgement.reasons);
     let feedback = (!judgement.success).then(|| summary.clone());
     ReviewSummary { summary, decision: ReviewDecision { approved: judgement.success, feedback } }
 }

@@ -2,8 +2,8 @@
 
 use co_engine::{GuardrailStatus, Phase, RunState, StageRecord, StageState};
 use co_model::{
-    CommandLine, DurationText, FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus,
-    StageWork,
+    CommandLine, DurationText, FailureReason, Role, RunOutcome, RunStatus, SkipReason, StageOutcome,
+    StageStatus, StageWork,
 };
 
 /// The machine-readable detail of a run's status: `stage:<id>:failed`, who cancelled it, what was
@@ -25,14 +25,42 @@ pub fn status_detail(state: &RunState) -> Option<String> {
     }
 }
 
-/// One line about a run for people.
+/// Longest line for people in characters, the ellipsis included.
+const LONGEST_LINE: usize = 240;
+
+/// Makes one line of any text: control characters become blanks, what is too long is cut.
+pub(crate) fn one_line(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    if text.chars().count() <= LONGEST_LINE {
+        return text.chars().map(plain).collect();
+    }
+    text.chars().map(plain).take(LONGEST_LINE - 1).chain(['…']).collect()
+}
+
+/// Joins sentences, ending those that have no end.
+pub(crate) fn joined(sentences: &[String]) -> String {
+    let ended = |text: &String| {
+        let end = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
+        format!("{text}{end}")
+    };
+    sentences.iter().map(ended).collect::<Vec<_>>().join(" ")
+}
+
+/// One line about a run for people, at most 240 characters.
 pub fn summary(state: &RunState) -> String {
+    one_line(&run_sentences(state))
+}
+
+fn run_sentences(state: &RunState) -> String {
     let tally = Tally::of(state);
     let stages = tally.sentence();
     let first = match (&state.phase, state.status()) {
         (Phase::Finished { outcome: RunOutcome::Failed { detail } }, _) => match blocking(state) {
             Some((stage, why)) => format!("Failed at stage `{}`: {why}.", stage.id()),
-            None => format!("Failed: {detail}."),
+            None => match rejection(state) {
+                Some(reason) => joined(&[format!("Rejected: {reason}")]),
+                None => format!("Failed: {detail}."),
+            },
         },
         (Phase::Finished { outcome: RunOutcome::Cancelled { detail } }, _) => {
             format!("{}.", capitalized(detail))
@@ -57,6 +85,15 @@ fn blocking(state: &RunState) -> Option<(&StageRecord, String)> {
         Some(StageOutcome::Failed { reason, allowed: false }) => Some((record.as_ref(), failure(reason))),
         _ => None,
     })
+}
+
+/// What the first negative verdict rests on.
+fn rejection(state: &RunState) -> Option<&str> {
+    let verdicts = [Role::Builder, Role::Tester, Role::Reviewer];
+    let negative =
+        verdicts.into_iter().filter_map(|role| state.judgement(role)).find(|verdict| !verdict.success)?;
+    // A verdict that only takes over the one before it, or only lacks evidence, has nothing to add.
+    negative.reasons.iter().map(String::as_str).find(|reason| reason.starts_with("Stage "))
 }
 
 /// How many stages of a run stand where; stages that an edit removed do not count.
@@ -105,14 +142,15 @@ pub(crate) fn listed<N: PartialEq + From<u32> + std::fmt::Display>(parts: &[(N, 
 
 /// One line about a stage for people; `None` while there is nothing to say.
 pub(crate) fn stage_summary(state: &RunState, record: &StageRecord) -> Option<String> {
-    match &record.state {
+    let text = match &record.state {
         StageState::Pending | StageState::Attempting { .. } => None,
         StageState::Backoff { attempt, due_at } => Some(format!("Attempt {attempt} is due at {due_at}.")),
         StageState::Asking { message, .. } => Some(message.clone()),
         StageState::Nested { run } => Some(format!("Child run {run} is under way.")),
         StageState::Interrupted => Some("Interrupted: nobody saw how the attempt ended.".to_owned()),
         StageState::Finished { outcome } => Some(outcome_summary(state, record, outcome)),
-    }
+    };
+    text.map(|text| one_line(&text))
 }
 
 fn outcome_summary(state: &RunState, record: &StageRecord, outcome: &StageOutcome) -> String {
@@ -132,6 +170,14 @@ fn outcome_summary(state: &RunState, record: &StageRecord, outcome: &StageOutcom
                 // These are told best by the output itself.
                 FailureReason::ExitCode(_) | FailureReason::Signal(_) | FailureReason::TimedOut => {
                     reported().unwrap_or_else(plain)
+                }
+                FailureReason::Agent(class) => {
+                    let failure =
+                        record.last_report().and_then(|report| report.agent.as_ref()?.failure.as_ref());
+                    match failure {
+                        Some(failure) => format!("The agent's turn failed ({class}): {}", failure.message),
+                        None => plain(),
+                    }
                 }
                 FailureReason::Denied => answer(state, record).unwrap_or_else(plain),
                 _ => plain(),
@@ -228,6 +274,13 @@ fn capitalized(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_for_people_is_one_line_and_not_too_long() {
+        assert_eq!(one_line("a\nb\tc\u{1b}[1m"), "a b c [1m");
+        assert_eq!(one_line(&"é".repeat(240)), "é".repeat(240));
+        assert_eq!(one_line(&"é".repeat(241)), "é".repeat(239) + "…");
+    }
 
     #[test]
     fn an_argv_reads_as_it_would_be_typed() {

@@ -213,4 +213,6 @@ pub enum ReportWord {
     Failed,
     /// It was not run.
     Skipped,
+    /// It is not over.
+    Pending,
 }

@@ -25,6 +25,7 @@ pub(crate) fn all() -> Vec<(&'static str, Script)> {
         ("cancelled", cancelled()),
         ("interrupted", interrupted()),
         ("resumed", resumed()),
+        ("healed", healed()),
         ("agent", agent_run()),
         ("gate", gates()),
         ("waiting", waiting()),
@@ -182,6 +183,15 @@ fn resumed() -> Script {
         shell("c", "three"),
     ]));
     script.finish("x", passed()).finish("b", passed());
+    script
+}
+
+/// A failure, then a resume of the same pipeline that succeeds.
+fn healed() -> Script {
+    let stages = || vec![shell("a", "one"), shell("b", "two"), shell("c", "three")];
+    let mut script = Script::start(pipeline(stages()));
+    script.finish("a", passed()).finish("b", failed(1));
+    script.resume(pipeline(stages())).finish("b", passed()).finish("c", passed());
     script
 }
 
