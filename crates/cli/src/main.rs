@@ -1,2 +1,97 @@
-//! Runs coding agents and commands through declared pipelines, and proves afterwards what happened.
-fn main() {}
+//! The command line of Codex Orchestrator: parse, submit a command, show a view.
+//!
+//! Standard output carries data only; progress, warnings and errors go to standard error. This
+//! room never touches the store or a process: it asks `co-runtime`.
+
+mod args;
+mod commands;
+mod context;
+mod error;
+mod output;
+mod progress;
+mod screen;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use args::{Arguments, Command, ConfigCommand};
+use context::Context;
+use error::{CliError, Exit};
+use output::Notes;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    // Forked before any thread exists: what it starts is contained even when we are killed.
+    let spawner = match &arguments.command {
+        Command::Start(_) | Command::Resume(_) | Command::Retry(_) => match co_process::Spawner::fork() {
+            Ok(spawner) => Some(spawner),
+            Err(error) => return failed(Notes { quiet: false }, &CliError::of(Exit::Setup, &error)),
+        },
+        _ => None,
+    };
+    let notes = Notes { quiet: arguments.global.quiet };
+    match run(arguments, spawner, notes) {
+        Ok(exit) => code(exit),
+        Err(error) => failed(notes, &error),
+    }
+}
+
+fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes) -> Result<Exit, CliError> {
+    let Arguments { global, command } = arguments;
+    let format = global.format();
+    match command {
+        Command::Schema(arguments) => return commands::reference::schema(&arguments),
+        Command::Completions(arguments) => return commands::reference::completions(&arguments),
+        Command::Man(arguments) => return commands::reference::man(&arguments),
+        _ => {}
+    }
+    let target = match &command {
+        Command::Start(start) => start.options.target.clone(),
+        Command::Plan(plan) => plan.options.target.clone(),
+        _ => None,
+    };
+    let context = Context::resolve(&global, target, notes)?;
+    match command {
+        Command::Start(arguments) => commands::start::start(&context, spawner, arguments),
+        Command::Resume(arguments) => commands::resume::resume(&context, spawner, arguments),
+        Command::Retry(arguments) => commands::resume::retry(&context, spawner, arguments),
+        Command::Plan(arguments) => commands::plan::plan(&context, &arguments),
+        Command::Status(arguments) => commands::status::status(&context, &arguments),
+        Command::Runs(arguments) => commands::runs::runs(&context, arguments),
+        Command::Logs(arguments) => commands::logs::logs(&context, &arguments),
+        Command::Cancel(arguments) => commands::ask::cancel(&context, &arguments),
+        Command::Answer(arguments) => commands::ask::answer(&context, arguments),
+        Command::Steer(arguments) => commands::ask::steer(&context, arguments),
+        Command::Recover(arguments) => commands::mend::recover(&context, &arguments),
+        Command::Rebuild(arguments) => commands::mend::rebuild(&context, &arguments),
+        Command::Init(arguments) => commands::init::init(&context, &arguments),
+        Command::Doctor => commands::doctor::doctor(&context),
+        Command::Config(ConfigCommand::Explain) => commands::init::explain(&context),
+        Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
+            Err(CliError::new(Exit::Bug, format!("the command was taken before (format {format:?})")))
+        }
+    }
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    // A closed pipe is no failure.
+    drop(error.print());
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => code(Exit::Done),
+        _ => code(Exit::Usage),
+    }
+}
+
+fn failed(notes: Notes, error: &CliError) -> ExitCode {
+    notes.error(&error.to_string(), error.hints());
+    code(error.exit)
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}

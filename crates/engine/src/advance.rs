@@ -2,7 +2,7 @@
 //! the run when nothing is left.
 
 use co_model::{
-    Event, Recorded, Role, RunOutcome, SkipReason, StageId, StageOutcome, StageWork, Timestamp, When,
+    Actor, Event, Recorded, Role, RunOutcome, SkipReason, StageId, StageOutcome, StageWork, Timestamp, When,
 };
 use co_model::{EventSeq, FailureReason};
 
@@ -49,10 +49,16 @@ impl Draft {
         self.push(Event::StageFinished { stage: stage.clone(), outcome });
     }
 
-    /// Ends a stage as failed; whether that is allowed is the pipeline's word.
+    /// Ends a stage as failed.
     pub(crate) fn fail_stage(&mut self, stage: &StageId, reason: FailureReason) {
+        let outcome = self.failed(stage, reason);
+        self.finish_stage(stage, outcome);
+    }
+
+    /// The outcome of a failed stage; whether that is allowed is the pipeline's word.
+    pub(crate) fn failed(&self, stage: &StageId, reason: FailureReason) -> StageOutcome {
         let allowed = self.state.stage(stage).is_some_and(|record| record.definition.allow_failure);
-        self.finish_stage(stage, StageOutcome::Failed { reason, allowed });
+        StageOutcome::Failed { reason, allowed }
     }
 
     fn advance(&mut self) {
@@ -62,13 +68,7 @@ impl Draft {
                 self.schedule();
                 self.judge();
             }
-            Phase::Cancelling { actor, reason } => {
-                let detail = match reason {
-                    Some(reason) => format!("cancelled by {actor}: {reason}"),
-                    None => format!("cancelled by {actor}"),
-                };
-                self.wind_down(detail);
-            }
+            Phase::Cancelling { actor, reason } => self.wind_down(&actor, reason.as_deref()),
             Phase::Created | Phase::Interrupted { .. } | Phase::Finished { .. } => {}
         }
     }
@@ -99,6 +99,9 @@ impl Draft {
         let mut running = self.state.stages.iter().filter(|record| busy(&record.state)).count();
         // The failed stage that each slot, or a slot it waits for, goes back to.
         let mut failure_before: Vec<Option<StageId>> = Vec::with_capacity(schedule.len());
+        // Whether each slot is over with all it waits for: a stage that was left out, or kept by a
+        // resume, may be over before those.
+        let mut over: Vec<bool> = Vec::with_capacity(schedule.len());
         // Of all roles before the current one: is one still open, and did one fail?
         let (mut role, mut barrier, mut role_failure) = (Role::Planner, false, None::<StageId>);
         let (mut open_in_role, mut failure_in_role) = (false, None::<StageId>);
@@ -113,10 +116,7 @@ impl Draft {
                 .iter()
                 .find_map(|&need| failure_before[need].clone())
                 .or_else(|| role_failure.clone());
-            let needs_over = slot.needs.iter().all(|&need| {
-                let record = &self.state.stages[schedule[need].stage];
-                record.outcome().is_some()
-            });
+            let needs_over = slot.needs.iter().all(|&need| over[need]);
             if !barrier && needs_over {
                 self.begin(slot.stage, inherited.as_ref(), limit, &mut running);
             }
@@ -124,6 +124,7 @@ impl Draft {
             let own =
                 record.outcome().filter(|outcome| outcome.blocks_success()).map(|_| record.id().clone());
             open_in_role |= record.outcome().is_none();
+            over.push(needs_over && record.outcome().is_some());
             let failure = own.or(inherited);
             if failure_in_role.is_none() {
                 failure_in_role.clone_from(&failure);
@@ -163,9 +164,9 @@ impl Draft {
             _ if *running >= limit => {}
             StageWork::Command(_) | StageWork::Agent(_) => {
                 *running += 1;
-                self.launch(&stage, Vec::new());
+                self.launch(&stage);
             }
-            StageWork::Pipeline(nested) => match self.state.run().child(&stage) {
+            StageWork::Pipeline(nested) => match record.child_id(self.state.run()) {
                 Ok(run) => {
                     *running += 1;
                     let pipeline = nested.pipeline.clone();
@@ -182,12 +183,12 @@ impl Draft {
     }
 
     /// Begins the next attempt of a command or agent stage.
-    pub(crate) fn launch(&mut self, stage: &StageId, steer: Vec<String>) {
+    pub(crate) fn launch(&mut self, stage: &StageId) {
         let Some(record) = self.state.stage(stage) else { return };
-        let attempt = record.attempts.last().map_or(1, |last| last.number + 1);
-        let thread = match record.definition.work {
-            StageWork::Agent(_) => record.thread.clone(),
-            _ => None,
+        let attempt = record.next_attempt();
+        let (thread, steer) = match record.definition.work {
+            StageWork::Agent(_) => (record.thread.clone(), record.turn.clone()),
+            _ => (None, Vec::new()),
         };
         self.push(Event::AttemptStarting { stage: stage.clone(), attempt });
         self.effect(Effect::Launch { stage: stage.clone(), attempt, thread, steer });
@@ -213,7 +214,7 @@ impl Draft {
     }
 
     /// Closes what has not begun; once nothing is under way, ends the run.
-    pub(crate) fn wind_down(&mut self, detail: String) {
+    pub(crate) fn wind_down(&mut self, actor: &Actor, reason: Option<&str>) {
         let open: Vec<(StageId, bool)> = self
             .state
             .stages
@@ -234,6 +235,10 @@ impl Draft {
             self.finish_stage(stage, outcome);
         }
         if open.iter().all(|(_, busy)| !busy) {
+            let detail = match reason {
+                Some(reason) => format!("cancelled by {actor}: {reason}"),
+                None => format!("cancelled by {actor}"),
+            };
             self.push(Event::RunFinished { outcome: RunOutcome::Cancelled { detail } });
         }
     }

@@ -1,8 +1,8 @@
 //! From an input to events and effects.
 
 use co_model::{
-    AttemptExit, AttemptReport, Command, Envelope, Event, EventSeq, FailureReason, Recorded, Role,
-    RunCreated, RunOutcome, StageId, StageOutcome, StageWork, Timestamp, Verdict,
+    Actor, AttemptExit, AttemptReport, Command, Envelope, Event, EventSeq, FailureReason, Recorded, Role,
+    RunCreated, RunId, RunOutcome, SkipReason, StageId, StageOutcome, StageWork, Timestamp, Verdict,
 };
 
 use crate::advance::Draft;
@@ -102,7 +102,8 @@ pub fn decide(state: &RunState, now: Timestamp, input: Input) -> Result<Decision
         Input::Tick => {}
         Input::Command(envelope) => command(&mut draft, envelope)?,
         Input::AttemptStarted { stage, attempt, process } => {
-            if is_current(state, &stage, attempt) {
+            let known = state.stage(&stage).and_then(StageRecord::process) == Some(process.as_str());
+            if is_current(state, &stage, attempt) && !known {
                 draft.push(Event::AttemptStarted { stage, attempt, process });
             }
             return Ok(draft.into_decision());
@@ -120,7 +121,7 @@ pub fn decide(state: &RunState, now: Timestamp, input: Input) -> Result<Decision
             }
             attempt_finished(&mut draft, &stage, attempt, report);
         }
-        Input::ChildRunFinished { stage, run, outcome } => child_finished(&mut draft, stage, run, outcome),
+        Input::ChildRunFinished { stage, run, outcome } => child_finished(&mut draft, &stage, run, outcome),
         Input::OwnerGone { detail } => {
             owner_gone(&mut draft, detail);
             return Ok(draft.into_decision());
@@ -172,8 +173,11 @@ fn command(draft: &mut Draft, envelope: Envelope) -> Result<(), Refusal> {
             }
         }
         Command::Steer { stage, message } => {
+            // An agent that is being stopped has no further turn.
+            let running = draft.state.phase == Phase::Running;
             let at_work = |record: &StageRecord| {
-                matches!(record.definition.work, StageWork::Agent(_))
+                running
+                    && matches!(record.definition.work, StageWork::Agent(_))
                     && matches!(record.state, StageState::Attempting { .. })
             };
             let stage = choose(&draft.state, stage, at_work, |stage| Refusal::NoAgent { stage })?;
@@ -200,22 +204,36 @@ fn choose(
     }
 }
 
-fn cancel(draft: &mut Draft, actor: &co_model::Actor, reason: Option<&str>) {
-    let reason = reason.map(str::to_owned);
-    draft.push(Event::CancelRequested { actor: actor.clone(), reason: reason.clone() });
+fn cancel(draft: &mut Draft, actor: &Actor, reason: Option<&str>) {
+    let owned = draft.state.phase == Phase::Running;
+    draft.push(Event::CancelRequested { actor: actor.clone(), reason: reason.map(str::to_owned) });
     let stages = draft.state.stages.clone();
     for record in &stages {
-        match &record.state {
-            StageState::Attempting { attempt } => {
-                draft.effect(Effect::Stop { stage: record.id().clone(), attempt: *attempt });
-            }
-            StageState::Nested { run } => draft.effect(Effect::CancelChild {
-                run: run.clone(),
-                actor: actor.clone(),
-                reason: reason.clone(),
-            }),
-            _ => {}
+        if let StageState::Attempting { attempt } = record.state {
+            draft.effect(Effect::Stop { stage: record.id().clone(), attempt });
         }
+    }
+    cancel_children(draft, actor, reason);
+    if !owned {
+        close_nested(draft);
+    }
+}
+
+/// Passes the wish to stop on to every child run that may be under way.
+fn cancel_children(draft: &mut Draft, actor: &Actor, reason: Option<&str>) {
+    let open = draft.state.stages.iter().filter(|record| record.outcome().is_none());
+    let children: Vec<RunId> = open.filter_map(|record| record.open_child().cloned()).collect();
+    for run in children {
+        let (actor, reason) = (actor.clone(), reason.map(str::to_owned));
+        draft.effect(Effect::CancelChild { run, actor, reason });
+    }
+}
+
+/// Ends the nested stages of a run without an owner: nobody will report on their children.
+fn close_nested(draft: &mut Draft) {
+    let stages = draft.state.stages.clone();
+    for record in stages.iter().filter(|record| matches!(record.state, StageState::Nested { .. })) {
+        draft.finish_stage(record.id(), StageOutcome::Cancelled);
     }
 }
 
@@ -229,7 +247,7 @@ fn attempt_finished(draft: &mut Draft, stage: &StageId, attempt: u32, report: Bo
         Ok(()) if !cancelling && !record.steer.is_empty() => {
             let count = u32::try_from(record.steer.len()).unwrap_or(u32::MAX);
             draft.push(Event::SteerDelivered { stage: stage.clone(), count });
-            draft.launch(stage, record.steer.clone());
+            draft.launch(stage);
         }
         Ok(()) => {
             if record.definition.role == Role::Planner
@@ -274,62 +292,56 @@ fn classify(report: &AttemptReport) -> Result<(), Option<FailureReason>> {
 
 /// Leaves out the builder stages that a planner stage did not choose.
 fn narrow(draft: &mut Draft, by: &StageId, names: &[String]) -> Result<(), FailureReason> {
-    let builders: Vec<StageId> = draft
-        .state
-        .stages
-        .iter()
-        .filter(|record| record.definition.role == Role::Builder && record.outcome().is_none())
-        .map(|record| record.id().clone())
+    let planned = draft.state.schedule.iter().filter(|slot| slot.role == Role::Builder);
+    let left_out = StageOutcome::Skipped { reason: SkipReason::NotPlanned };
+    let builders: Vec<&StageRecord> = planned
+        .map(|slot| draft.state.stages[slot.stage].as_ref())
+        .filter(|record| record.outcome() != Some(&left_out))
         .collect();
-    if let Some(unknown) = names.iter().find(|name| !builders.iter().any(|id| id.as_str() == name.as_str())) {
+    let chosen = |record: &StageRecord| names.iter().any(|name| name == record.id().as_str());
+    let is_builder = |name: &str| builders.iter().any(|record| record.id().as_str() == name);
+    if let Some(unknown) = names.iter().find(|name| !is_builder(name)) {
         return Err(FailureReason::InvalidSelection(format!(
             "the planner chose `{unknown}`, which is no builder stage of the plan"
         )));
     }
-    let left_out: Vec<StageId> =
-        builders.into_iter().filter(|id| !names.iter().any(|name| name == id.as_str())).collect();
+    let left_out: Vec<StageId> = builders
+        .iter()
+        .filter(|record| record.outcome().is_none() && !chosen(record))
+        .map(|record| record.id().clone())
+        .collect();
     if !left_out.is_empty() {
         draft.push(Event::SelectionNarrowed { by: by.clone(), left_out });
     }
     Ok(())
 }
 
-fn child_finished(draft: &mut Draft, stage: StageId, run: co_model::RunId, outcome: RunOutcome) {
-    let expected = draft
-        .state
-        .stage(&stage)
-        .is_some_and(|record| record.state == StageState::Nested { run: run.clone() });
-    if !expected {
+fn child_finished(draft: &mut Draft, stage: &StageId, run: RunId, outcome: RunOutcome) {
+    let expected = StageState::Nested { run: run.clone() };
+    if draft.state.stage(stage).is_none_or(|record| record.state != expected) {
         return;
     }
-    let cancelling = matches!(draft.state.phase, Phase::Cancelling { .. });
-    draft.push(Event::ChildRunFinished { stage: stage.clone(), run: run.clone(), outcome: outcome.clone() });
-    match outcome {
-        RunOutcome::Succeeded => draft.finish_stage(&stage, StageOutcome::Succeeded),
-        _ if cancelling => draft.finish_stage(&stage, StageOutcome::Cancelled),
+    let ended = match &outcome {
+        RunOutcome::Succeeded => StageOutcome::Succeeded,
+        _ if matches!(draft.state.phase, Phase::Cancelling { .. }) => StageOutcome::Cancelled,
         RunOutcome::Failed { .. } | RunOutcome::Cancelled { .. } => {
-            draft.fail_stage(&stage, FailureReason::ChildRun(run));
+            draft.failed(stage, FailureReason::ChildRun(run.clone()))
         }
-    }
+    };
+    draft.push(Event::ChildRunFinished { stage: stage.clone(), run, outcome });
+    draft.finish_stage(stage, ended);
 }
 
 /// Records that the owner is gone; a run that was being cancelled is over then.
 fn owner_gone(draft: &mut Draft, detail: String) {
     match draft.state.phase.clone() {
         Phase::Created | Phase::Running => draft.push(Event::RunInterrupted { detail }),
-        Phase::Cancelling { actor, .. } => {
+        Phase::Cancelling { actor, reason } => {
             draft.push(Event::RunInterrupted { detail });
-            let busy: Vec<StageId> = draft
-                .state
-                .stages
-                .iter()
-                .filter(|record| matches!(record.state, StageState::Nested { .. }))
-                .map(|record| record.id().clone())
-                .collect();
-            for stage in busy {
-                draft.finish_stage(&stage, StageOutcome::Cancelled);
-            }
-            draft.wind_down(format!("cancelled by {actor}"));
+            // The owner may have been lost before it could tell the children.
+            cancel_children(draft, &actor, reason.as_deref());
+            close_nested(draft);
+            draft.wind_down(&actor, reason.as_deref());
         }
         Phase::Interrupted { .. } | Phase::Finished { .. } => {}
     }
@@ -349,20 +361,25 @@ fn resume(draft: &mut Draft, accepted: Event) -> Result<(), Refusal> {
             now: pipeline.id.to_string(),
         });
     }
+    let Event::ResumeAccepted { actor, .. } = &accepted else { return Ok(()) };
+    let (actor, before) = (actor.clone(), draft.state.stages.clone());
     draft.push(accepted);
     let planned = plan_of(&draft.state.created)?;
     draft.push(Event::RunPlanned(planned));
     draft.push(Event::RunStarted);
+    // A child whose stage is gone, or is now defined differently, has nobody to go on with it.
+    for old in &before {
+        let Some(run) = old.open_child() else { continue };
+        let stage = draft.state.stage(old.id());
+        if stage.is_none_or(|now| now.outcome().is_some() || now.open_child() != Some(run)) {
+            let reason = Some(format!("stage `{}` was edited", old.id()));
+            draft.effect(Effect::CancelChild { run: run.clone(), actor: actor.clone(), reason });
+        }
+    }
     let stages = draft.state.stages.clone();
     for record in &stages {
-        match (&record.state, &record.definition.work) {
-            (StageState::Nested { run }, StageWork::Pipeline(nested)) => draft.effect(Effect::RunChild {
-                stage: record.id().clone(),
-                run: run.clone(),
-                pipeline: nested.pipeline.clone(),
-            }),
-            (StageState::Asking { expires_at, .. }, _) => draft.effect(Effect::WakeAt(*expires_at)),
-            _ => {}
+        if let StageState::Asking { expires_at, .. } = record.state {
+            draft.effect(Effect::WakeAt(expires_at));
         }
     }
     Ok(())

@@ -6,7 +6,7 @@
 use co_model::{FailureReason, Judgement, Role, RunOutcome, StageOutcome, StageWork};
 
 use crate::guardrail::GuardrailStatus;
-use crate::state::{RunState, StageRecord};
+use crate::state::RunState;
 
 /// Gives the verdict of a role. All stages up to that role are over.
 pub(crate) fn judge(state: &RunState, role: Role) -> Judgement {
@@ -37,7 +37,7 @@ pub(crate) fn judge(state: &RunState, role: Role) -> Judgement {
             }
             _ => {}
         }
-        if let Some(objection) = objection(stage) {
+        if let Some(objection) = stage.objection() {
             success = false;
             reasons.push(format!("Stage `{}` objects: {objection}", stage.id()));
         }
@@ -65,13 +65,6 @@ fn accept(state: &RunState, before: Role, reasons: &mut Vec<String>) -> bool {
     let verdict = if accepted { "positive" } else { "negative" };
     reasons.push(format!("The {}'s verdict is {verdict}.", before.as_str()));
     accepted
-}
-
-fn objection(stage: &StageRecord) -> Option<&str> {
-    match stage.outcome() {
-        Some(StageOutcome::Succeeded) => stage.last_report()?.objection.as_deref(),
-        _ => None,
-    }
 }
 
 /// Says why a stage failed, for people.

@@ -77,7 +77,7 @@ pub fn plan(pipeline: &Pipeline, request: &PlanRequest<'_>) -> Result<RunPlan, P
         Some(text) => Some(find_target(pipeline, text)?),
         None => None,
     };
-    let default_target = pipeline.stages.iter().find(|stage| stage.default_target);
+    let default_target = pipeline.stages.iter().find(|stage| stage.default_target && stage.runnable);
     let selected: HashSet<&StageId> = match target {
         Some(stage) => declared_closure(pipeline, stage),
         None => pipeline.stages.iter().filter(|stage| stage.runnable).map(|stage| &stage.id).collect(),
@@ -127,7 +127,9 @@ fn find_target<'a>(pipeline: &'a Pipeline, text: &str) -> Result<&'a Stage, Plan
         Some(head) if head.eq_ignore_ascii_case(&prefix) => &wanted[prefix.len()..],
         _ => wanted,
     };
-    let fits = |name: &str| name.eq_ignore_ascii_case(local) || name.to_lowercase() == local.to_lowercase();
+    let same = |name: &str, text: &str| name.to_lowercase() == text.to_lowercase();
+    // An alias may itself be written with the pipeline before it.
+    let fits = |name: &str| same(name, local) || same(name, wanted);
     let by_id: Vec<&Stage> = pipeline.stages.iter().filter(|stage| fits(stage.id.as_str())).collect();
     let matches = if by_id.is_empty() {
         pipeline.stages.iter().filter(|stage| stage.aliases.iter().any(|alias| fits(alias))).collect()
@@ -164,6 +166,7 @@ fn declared_closure<'a>(pipeline: &'a Pipeline, target: &'a Stage) -> HashSet<&'
         let by_input = stage.inputs.values().map(|input| &input.stage);
         for need in declared.iter().chain(by_input) {
             if let Some(found) = pipeline.stage(need)
+                && found.runnable
                 && selected.insert(&found.id)
             {
                 open.push(found);

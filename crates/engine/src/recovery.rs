@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use co_model::{StageId, ThreadId};
+use co_model::{SkipReason, StageId, StageOutcome, ThreadId};
 
-use crate::state::{Phase, RunState, StageState};
+use crate::state::{Phase, RunState, StageRecord, StageState};
 
 /// What was seen of a run from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -92,14 +92,23 @@ pub fn plan_recovery(state: &RunState, seen: &Seen) -> RecoveryPlan {
     RecoveryPlan { steps, on_resume }
 }
 
-fn on_resume(record: &crate::state::StageRecord) -> Option<OnResume> {
+fn on_resume(record: &StageRecord) -> Option<OnResume> {
     let stage = record.id().clone();
     match (&record.state, &record.thread) {
-        (StageState::Finished { .. }, _) => None,
+        (StageState::Finished { outcome }, _) if !is_run_again(record, outcome) => None,
         (StageState::Asking { .. }, _) => Some(OnResume::Wait(stage)),
-        (StageState::Nested { .. }, _) => Some(OnResume::Child(stage)),
+        _ if record.open_child().is_some() => Some(OnResume::Child(stage)),
         (_, Some(thread)) => Some(OnResume::Continue(stage, thread.clone())),
         (_, None) => Some(OnResume::Run(stage)),
+    }
+}
+
+fn is_run_again(record: &StageRecord, outcome: &StageOutcome) -> bool {
+    match outcome {
+        _ if record.removed => false,
+        StageOutcome::Failed { .. } | StageOutcome::Cancelled => true,
+        StageOutcome::Skipped { reason } => matches!(reason, SkipReason::StageFailed(_)),
+        StageOutcome::Succeeded => record.objection().is_some(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use co_model::{FailureReason, RetryPolicy};
 
 /// Longest wait between two attempts.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 
 /// Classes of agent failures that pass by themselves.
 const TRANSIENT_AGENT_FAILURES: [&str; 3] = ["rate-limited", "model-overloaded", "stream-disconnected"];

@@ -4,20 +4,22 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use co_model::{
-    Actor, AttemptReport, Drift, Event, EventSeq, Judgement, Pipeline, Recorded, Role, RunCreated, RunId,
-    RunOutcome, RunPlan, RunStatus, SkipReason, Stage, StageDrift, StageId, StageOutcome, StageStatus,
-    ThreadId, Timestamp, Verdict,
+    Actor, AttemptReport, Drift, Event, EventSeq, IdError, Judgement, Pipeline, Recorded, Role, RunCreated,
+    RunId, RunOutcome, RunPlan, RunStatus, SkipReason, Stage, StageDrift, StageId, StageOutcome, StageStatus,
+    StageWork, ThreadId, Timestamp, Verdict,
 };
 
 use crate::plan::needs_of;
 
 /// A run as its log tells it. Cheap to clone: what does not change is shared.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunState {
     /// What the run was created with; the pipeline is the one in force.
     pub created: Arc<RunCreated>,
     /// The stages in file order; stages that an edit removed come last.
     pub stages: Vec<Arc<StageRecord>>,
+    /// Where each stage is in `stages`.
+    positions: Arc<HashMap<StageId, usize>>,
     /// What the planner decided last.
     pub plan: Option<Arc<RunPlan>>,
     /// The plan as positions: which stage each slot is and which slots it waits for.
@@ -80,7 +82,7 @@ pub enum Phase {
 }
 
 /// Everything known about one stage of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageRecord {
     /// How the stage is defined now.
     pub definition: Stage,
@@ -94,8 +96,14 @@ pub struct StageRecord {
     pub thread: Option<ThreadId>,
     /// Messages for the agent that were not handed over yet.
     pub steer: Vec<String>,
+    /// Messages handed over as the turn under way; empty when the turn is the stage's prompt.
+    pub turn: Vec<String>,
     /// The child run of a nested pipeline.
     pub child: Option<(RunId, Option<RunOutcome>)>,
+    /// How many child runs an edit of the stage has made obsolete.
+    pub obsolete_children: u32,
+    /// The planner stage that left it out.
+    pub left_out_by: Option<StageId>,
     /// When its first attempt, question or child began.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -143,7 +151,7 @@ pub enum StageState {
 }
 
 /// One try at a stage.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
     /// From 1.
     pub number: u32,
@@ -158,7 +166,7 @@ pub struct AttemptRecord {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptEnd {
     /// It has not.
     Open,
@@ -254,7 +262,10 @@ impl StageRecord {
             counted_attempts: 0,
             thread: None,
             steer: Vec::new(),
+            turn: Vec::new(),
             child: None,
+            obsolete_children: 0,
+            left_out_by: None,
             started_at: None,
             finished_at: None,
             removed: false,
@@ -294,11 +305,67 @@ impl StageRecord {
         })
     }
 
+    /// What the stage itself holds against the run, although it succeeded.
+    pub fn objection(&self) -> Option<&str> {
+        match (self.outcome(), &self.definition.work) {
+            (Some(StageOutcome::Succeeded), StageWork::Command(_) | StageWork::Agent(_)) => {
+                self.last_report()?.objection.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    /// The process of the last attempt, once it existed.
+    pub(crate) fn process(&self) -> Option<&str> {
+        self.attempts.last()?.process.as_deref()
+    }
+
+    fn attempt_mut(&mut self, number: u32) -> Option<&mut AttemptRecord> {
+        self.attempts.iter_mut().rev().find(|attempt| attempt.number == number)
+    }
+
+    /// The number of the attempt to come.
+    pub(crate) fn next_attempt(&self) -> u32 {
+        self.attempts.last().map_or(1, |last| last.number + 1)
+    }
+
+    /// The child run that was begun and is not known to be over.
+    pub(crate) fn open_child(&self) -> Option<&RunId> {
+        match &self.child {
+            Some((run, None)) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// The child run to begin, or to go on with. A child of another definition is never taken up.
+    pub(crate) fn child_id(&self, parent: &RunId) -> Result<RunId, IdError> {
+        match self.obsolete_children {
+            0 => parent.child(self.id()),
+            obsolete => parent.child(&StageId::new(format!("{}~{obsolete}", self.id()))?),
+        }
+    }
+
+    /// Whether a resume has nothing to do again here. What objected is asked again, since a
+    /// resume could not change the verdict otherwise.
+    fn stands(&self) -> bool {
+        self.outcome() == Some(&StageOutcome::Succeeded) && self.objection().is_none()
+    }
+
     /// Forgets the result, not the record, so that the stage is run again.
     fn reset(&mut self) {
         self.state = StageState::Pending;
         self.counted_attempts = 0;
         self.finished_at = None;
+        self.left_out_by = None;
+    }
+
+    /// Forgets what was begun under another definition.
+    fn forget(&mut self) {
+        self.thread = None;
+        self.turn.clear();
+        if self.child.take().is_some() {
+            self.obsolete_children += 1;
+        }
     }
 }
 
@@ -324,9 +391,11 @@ impl RunState {
         let Event::RunCreated(created) = &first.event else {
             return Err(ReplayError::NotCreated { found: first.event.name() });
         };
-        let stages = created.pipeline.stages.iter().cloned().map(StageRecord::new).map(Arc::new).collect();
+        let definitions = created.pipeline.stages.iter().cloned();
+        let stages: Vec<_> = definitions.map(StageRecord::new).map(Arc::new).collect();
         Ok(Self {
             created: Arc::new((**created).clone()),
+            positions: Arc::new(positions(&stages)),
             stages,
             plan: None,
             schedule: Arc::default(),
@@ -354,7 +423,7 @@ impl RunState {
 
     /// Finds a stage by id.
     pub fn stage(&self, id: &StageId) -> Option<&StageRecord> {
-        self.stages.iter().find(|record| record.id() == id).map(Arc::as_ref)
+        self.positions.get(id).and_then(|&position| self.stages.get(position)).map(Arc::as_ref)
     }
 
     /// Where the run stands, in the words of manifests.
@@ -383,7 +452,10 @@ impl RunState {
         }
         match event {
             Event::RunCreated(_) => return Err(ReplayError::CreatedTwice { seq: seq.0 }),
-            Event::RunPlanned(plan) => self.planned(plan, *at),
+            Event::RunPlanned(plan) => {
+                self.check_stages(recorded, plan.stages.iter().map(|planned| &planned.stage))?;
+                self.planned(plan, *at);
+            }
             Event::RunStarted => {
                 self.phase = Phase::Running;
                 self.started_at.get_or_insert(*at);
@@ -392,13 +464,15 @@ impl RunState {
                 self.judgements.retain(|judged| judged.judgement.role != judgement.role);
                 self.judgements.push(Judged { at: *at, judgement: judgement.clone() });
             }
-            Event::SelectionNarrowed { left_out, .. } => {
+            Event::SelectionNarrowed { by, left_out } => {
+                self.check_stages(recorded, left_out)?;
                 for stage in left_out {
                     self.edit(stage, recorded, |record| {
                         record.state = StageState::Finished {
                             outcome: StageOutcome::Skipped { reason: SkipReason::NotPlanned },
                         };
                         record.finished_at = Some(*at);
+                        record.left_out_by = Some(by.clone());
                     })?;
                 }
             }
@@ -410,7 +484,7 @@ impl RunState {
                 if let Some(nested) = nested {
                     Arc::make_mut(&mut self.created).nested.clone_from(nested);
                 }
-                self.resumed(drift, pipeline.as_deref());
+                self.resumed(drift, pipeline.as_deref(), *at);
                 self.note_resume(*at, actor, reason, None, drift.clone());
             }
             Event::ResumeBlocked { actor, reason, detail } => {
@@ -460,19 +534,27 @@ impl RunState {
         recorded: &Recorded,
         change: impl FnOnce(&mut StageRecord),
     ) -> Result<(), ReplayError> {
-        let record = self.stages.iter_mut().find(|record| record.id() == stage);
-        let record = record.ok_or_else(|| ReplayError::UnknownStage {
-            seq: recorded.seq.0,
-            event: recorded.event.name(),
-            stage: stage.clone(),
-        })?;
-        change(Arc::make_mut(record));
+        let record = self.positions.get(stage).and_then(|&position| self.stages.get_mut(position));
+        change(Arc::make_mut(record.ok_or_else(|| unknown_stage(recorded, stage))?));
         Ok(())
+    }
+
+    /// Refuses an event that names several stages before any of them is touched.
+    fn check_stages<'a>(
+        &self,
+        recorded: &Recorded,
+        stages: impl IntoIterator<Item = &'a StageId>,
+    ) -> Result<(), ReplayError> {
+        match stages.into_iter().find(|&stage| !self.positions.contains_key(stage)) {
+            Some(stage) => Err(unknown_stage(recorded, stage)),
+            None => Ok(()),
+        }
     }
 
     fn planned(&mut self, plan: &RunPlan, at: Timestamp) {
         for skipped in &plan.skipped {
-            if let Some(record) = self.stages.iter_mut().find(|record| *record.id() == skipped.stage)
+            if let Some(&position) = self.positions.get(&skipped.stage)
+                && let Some(record) = self.stages.get_mut(position)
                 && record.outcome().is_none()
             {
                 let record = Arc::make_mut(record);
@@ -487,8 +569,6 @@ impl RunState {
     }
 
     fn lay_out(&self, plan: &RunPlan) -> Vec<Slot> {
-        let by_id: HashMap<&StageId, usize> =
-            self.stages.iter().enumerate().map(|(i, record)| (record.id(), i)).collect();
         let planned: HashSet<&StageId> = plan.stages.iter().map(|planned| &planned.stage).collect();
         // Order of appearance is the file's, so needs are computed there and then carried over.
         let in_file: Vec<&Stage> = self
@@ -502,11 +582,12 @@ impl RunState {
             in_file.iter().enumerate().map(|(i, stage)| (&stage.id, i)).collect();
         let slot_position: HashMap<&StageId, usize> =
             plan.stages.iter().enumerate().map(|(i, planned)| (&planned.stage, i)).collect();
-        let slots = plan.stages.iter().filter_map(|planned| {
+        let slots = plan.stages.iter().enumerate().filter_map(|(position, planned)| {
             let own = *file_position.get(&planned.stage)?;
-            let needs =
-                needs[own].iter().filter_map(|&i| slot_position.get(&in_file[i].id).copied()).collect();
-            Some(Slot { stage: *by_id.get(&planned.stage)?, role: planned.role, needs })
+            let waits_for = needs[own].iter().filter_map(|&i| slot_position.get(&in_file[i].id).copied());
+            // A plan is in order; one that an older version made by other rules is taken as it is.
+            let needs = waits_for.filter(|&need| need < position).collect();
+            Some(Slot { stage: *self.positions.get(&planned.stage)?, role: planned.role, needs })
         });
         slots.collect()
     }
@@ -529,31 +610,35 @@ impl RunState {
     }
 
     /// Keeps what succeeded and is still defined the same; everything else is run again.
-    fn resumed(&mut self, drift: &Drift, pipeline: Option<&Pipeline>) {
+    fn resumed(&mut self, drift: &Drift, pipeline: Option<&Pipeline>, at: Timestamp) {
         if let Some(pipeline) = pipeline {
-            self.adopt(pipeline);
+            self.adopt(pipeline, at);
             self.schedule = Arc::default();
         }
-        let changed = |id: &StageId| {
-            drift.stages.iter().any(|d| matches!(d, StageDrift::Changed { stage } if stage == id))
-        };
-        for record in &mut self.stages {
+        // What was added may bear the id of a stage that was removed earlier; it is another one.
+        let redefined = drift.stages.iter().filter_map(|drift| match drift {
+            StageDrift::Added { stage } | StageDrift::Changed { stage } => Some(stage),
+            StageDrift::Removed { .. } => None,
+        });
+        let redefined: HashSet<&StageId> = redefined.collect();
+        let standing = self.stages.iter().filter(|record| !record.removed && record.stands());
+        let standing: HashSet<StageId> = standing.map(|record| record.id().clone()).collect();
+        let stands = |id: &StageId| standing.contains(id) && !redefined.contains(id);
+        for record in self.stages.iter_mut().filter(|record| !record.removed) {
             let keep = match &record.state {
-                StageState::Finished { outcome } => {
-                    record.removed || (*outcome == StageOutcome::Succeeded && !changed(record.id()))
-                }
-                // An open question and a child run go on where they were.
-                StageState::Asking { .. } | StageState::Nested { .. } => !changed(record.id()),
-                _ => false,
+                // An open question goes on where it was; so does a child run, once its turn comes.
+                StageState::Asking { .. } => !redefined.contains(record.id()),
+                // The choice of a planner holds as long as the planner's success does.
+                StageState::Finished {
+                    outcome: StageOutcome::Skipped { reason: SkipReason::NotPlanned },
+                } => !redefined.contains(record.id()) && record.left_out_by.as_ref().is_some_and(stands),
+                _ => stands(record.id()),
             };
-            let forget_thread = changed(record.id());
-            if !keep || forget_thread {
+            if !keep {
                 let record = Arc::make_mut(record);
-                if !keep {
-                    record.reset();
-                }
-                if forget_thread {
-                    record.thread = None;
+                record.reset();
+                if redefined.contains(record.id()) {
+                    record.forget();
                 }
             }
         }
@@ -562,7 +647,7 @@ impl RunState {
         self.phase = Phase::Running;
     }
 
-    fn adopt(&mut self, pipeline: &Pipeline) {
+    fn adopt(&mut self, pipeline: &Pipeline, at: Timestamp) {
         let mut old = std::mem::take(&mut self.stages);
         for definition in &pipeline.stages {
             let known = old.iter().position(|record| *record.id() == definition.id).map(|i| old.remove(i));
@@ -577,9 +662,11 @@ impl RunState {
             if record.outcome().is_none() {
                 record.state =
                     StageState::Finished { outcome: StageOutcome::Skipped { reason: SkipReason::Removed } };
+                record.finished_at = Some(at);
             }
             self.stages.push(Arc::new(record));
         }
+        self.positions = Arc::new(positions(&self.stages));
         Arc::make_mut(&mut self.created).pipeline = pipeline.clone();
     }
 
@@ -594,6 +681,14 @@ impl RunState {
         let record = ResumeRecord { at, actor: actor.clone(), reason: reason.to_owned(), blocked, drift };
         self.resumes.push(record);
     }
+}
+
+fn positions(stages: &[Arc<StageRecord>]) -> HashMap<StageId, usize> {
+    stages.iter().enumerate().map(|(position, record)| (record.id().clone(), position)).collect()
+}
+
+fn unknown_stage(recorded: &Recorded, stage: &StageId) -> ReplayError {
+    ReplayError::UnknownStage { seq: recorded.seq.0, event: recorded.event.name(), stage: stage.clone() }
 }
 
 /// The part of `evolve` that concerns one stage.
@@ -612,13 +707,13 @@ fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp) {
             });
         }
         Event::AttemptStarted { attempt, process, .. } => {
-            if let Some(open) = record.attempts.iter_mut().find(|open| open.number == *attempt) {
+            if let Some(open) = record.attempt_mut(*attempt) {
                 open.process = Some(process.clone());
             }
         }
         Event::AgentThreadKnown { thread, .. } => record.thread = Some(thread.clone()),
         Event::AttemptFinished { attempt, report, .. } => {
-            if let Some(open) = record.attempts.iter_mut().find(|open| open.number == *attempt) {
+            if let Some(open) = record.attempt_mut(*attempt) {
                 open.finished_at = Some(at);
                 open.end = AttemptEnd::Reported(Arc::new((**report).clone()));
             }
@@ -633,7 +728,7 @@ fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp) {
         Event::SteerAccepted { message, .. } => record.steer.push(message.clone()),
         Event::SteerDelivered { count, .. } => {
             let delivered = usize::try_from(*count).unwrap_or(usize::MAX).min(record.steer.len());
-            record.steer.drain(..delivered);
+            record.turn = record.steer.drain(..delivered).collect();
             // A turn that a person added is not a retry.
             record.counted_attempts = record.counted_attempts.saturating_sub(1);
         }
@@ -646,6 +741,9 @@ fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp) {
             record.child = Some((run.clone(), Some(outcome.clone())));
         }
         Event::StageFinished { outcome, .. } => {
+            if *outcome == StageOutcome::Succeeded {
+                record.turn.clear();
+            }
             record.state = StageState::Finished { outcome: outcome.clone() };
             record.finished_at = Some(at);
         }

@@ -43,10 +43,11 @@ fn named(magic: u32) -> Option<&'static str> {
 }
 
 /// Whether there is too little room left to go on: SQLite reports some failures for want of
-/// space as plain I/O errors.
+/// space as plain I/O errors. A file system without any blocks, as `/proc`, is never full.
 pub(crate) fn is_full(folder: &Path) -> bool {
     const LEAST_BYTES: u64 = 64 * 1024;
-    rustix::fs::statvfs(folder).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < LEAST_BYTES)
+    rustix::fs::statvfs(folder)
+        .is_ok_and(|stat| stat.f_blocks > 0 && stat.f_bavail.saturating_mul(stat.f_frsize) < LEAST_BYTES)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -61,5 +62,6 @@ mod tests {
         assert_eq!(named(0xEF53), None, "ext4 is local");
         assert_eq!(network(Path::new("/proc")), None);
         assert_eq!(network(Path::new("/no/such/folder")), None);
+        assert!(!is_full(Path::new("/proc")));
     }
 }

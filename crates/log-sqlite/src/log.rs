@@ -85,9 +85,8 @@ impl SqliteLog {
     /// # Errors
     /// [`LogError::Damaged`] with the first fault that was found.
     pub fn verify(&self) -> Result<(), LogError> {
-        let verdict = self.read(|connection| {
-            Ok(connection.pragma_query_value(None, "quick_check(1)", |row| row.get::<_, String>(0))?)
-        })?;
+        let verdict: String =
+            self.read(|connection| Ok(connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?))?;
         if verdict == "ok" { Ok(()) } else { Err(damaged(&self.path, &verdict)) }
     }
 

@@ -142,3 +142,60 @@ pub(crate) fn heads(filter: &RunFilter) -> (String, Vec<Value>) {
     values.push(Value::Integer(signed(u64::try_from(limit).unwrap_or(u64::MAX))));
     (format!("{} ORDER BY run DESC LIMIT ?{}", parts.join(" UNION ALL "), values.len()), values)
 }
+
+#[cfg(test)]
+mod tests {
+    use co_model::{PipelineId, RunId, RunStatus, TaskId, Timestamp};
+    use rusqlite::{Connection, params_from_iter};
+
+    use super::*;
+
+    fn plan(sql: &str, values: Vec<Value>) -> String {
+        let mut connection = Connection::open_in_memory().unwrap();
+        crate::schema::migrate(&mut connection).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn no_listing_sorts_or_reads_runs_it_does_not_return() {
+        let any = RunFilter::default;
+        let run = RunId::generate(Timestamp::from_millis(0), 1);
+        let cases = [
+            (any(), "sqlite_autoindex_runs_1"),
+            (RunFilter { before: Some(run.clone()), ..any() }, "sqlite_autoindex_runs_1 (run<?)"),
+            (RunFilter { task: TaskId::new("a").ok(), ..any() }, "runs_by_task (task=?)"),
+            (
+                RunFilter { task: TaskId::new("a").ok(), before: Some(run.clone()), ..any() },
+                "runs_by_task (task=? AND run<?)",
+            ),
+            (RunFilter { pipeline: PipelineId::new("a").ok(), ..any() }, "runs_by_pipeline (pipeline=?)"),
+            (RunFilter { parent: Some(run), ..any() }, "runs_by_parent (parent=?)"),
+            (RunFilter { statuses: vec![RunStatus::Failed], ..any() }, "runs_by_status (status=?)"),
+            (
+                RunFilter { statuses: vec![RunStatus::Failed, RunStatus::Queued], ..any() },
+                "runs_by_status (status=?)",
+            ),
+            (RunFilter { stale_views: true, ..any() }, "runs_with_stale_views"),
+        ];
+        for (filter, index) in cases {
+            let (sql, values) = heads(&filter);
+            let plan = plan(&sql, values);
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{filter:?}:\n{plan}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_often_never_scans() {
+        let text = |count| vec![Value::Text("a".to_owned()); count];
+        let totals = plan(TOTALS, text(1));
+        assert!(totals.contains("COVERING INDEX runs_over (task=?"), "{totals}");
+        assert!(totals.contains("COVERING INDEX runs_by_task (task=?)"), "{totals}");
+        for (sql, count) in [(HEAD, 1), (EVENTS, 3), (LEASE, 1), (INBOX, 2), (SETTLEMENT, 2), (POSITION, 5)] {
+            let plan = plan(sql, text(count));
+            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}:\n{plan}");
+        }
+        assert!(plan(INBOX, text(2)).contains("inbox_open (run=?)"));
+    }
+}

@@ -190,6 +190,11 @@ impl RunId {
     pub fn child(&self, stage: &StageId) -> Result<Self, IdError> {
         Self::new(format!("{self}.{stage}"))
     }
+
+    /// Whether the run is a child that a nested-pipeline stage of `parent` owns.
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        self.0.strip_prefix(parent.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    }
 }
 
 /// Names an agent's conversation, in the agent's own words; never a path segment.

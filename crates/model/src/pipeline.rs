@@ -21,6 +21,26 @@ pub struct PipelineSet {
     pub default: Option<PipelineId>,
 }
 
+impl PipelineSet {
+    /// The pipelines that a pipeline's nested stages lead to, all the way down.
+    pub fn nested_of(&self, pipeline: &Pipeline) -> IndexMap<PipelineId, Pipeline> {
+        let mut found = IndexMap::new();
+        let mut open = vec![pipeline];
+        while let Some(pipeline) = open.pop() {
+            for stage in &pipeline.stages {
+                if let StageWork::Pipeline(nested) = &stage.work
+                    && !found.contains_key(&nested.pipeline)
+                    && let Some(child) = self.pipelines.get(&nested.pipeline)
+                {
+                    found.insert(nested.pipeline.clone(), child.clone());
+                    open.push(child);
+                }
+            }
+        }
+        found
+    }
+}
+
 /// A named, ordered set of stages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pipeline {

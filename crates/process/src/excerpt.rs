@@ -58,7 +58,8 @@ impl Excerpt {
 
 /// Removes terminal escapes and replaces what is not UTF-8 by U+FFFD.
 pub fn plain_text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&anstream::adapter::strip_bytes(bytes).into_vec()).into_owned()
+    // Text first: the stripper leaves out bytes that are no UTF-8, which should show.
+    anstream::adapter::strip_str(&String::from_utf8_lossy(bytes)).to_string()
 }
 
 /// Leaves out a code point that begins at the end of `bytes` and is cut there.

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 use crate::supervisor::Handover;
 use crate::wire::{Launch, Step};
-use crate::{platform, sys};
+use crate::{platform, sys, zygote};
 
 /// What a shell uses when the environment names no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
@@ -59,8 +59,9 @@ fn prepare(launch: &Launch, handover: &Handover, supervisor: Pid) -> Result<(), 
         source: source.into(),
         path: launch.cwd.clone(),
     })?;
-    platform::close_descriptors_on_exec(3);
-    sys::reset_signals();
+    // The zygote has given every other signal its default action, and handlers do not outlive `exec`. Nor do
+    // descriptors: the zygote started with none, and all that we open are closed by `exec`.
+    sys::restore_signals(&zygote::DEAF_TO);
     Ok(())
 }
 

@@ -26,6 +26,7 @@
 compile_error!("co-process needs a Unix: process groups, sockets that pass descriptors, terminals");
 
 mod capture;
+mod channels;
 mod clock;
 mod excerpt;
 mod identity;

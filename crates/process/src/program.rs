@@ -127,6 +127,13 @@ pub enum Exit {
     Lost,
 }
 
+impl Exit {
+    /// Whether the leader exited with code 0, by itself.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
 /// What one stream carried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StreamStats {

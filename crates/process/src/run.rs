@@ -5,9 +5,7 @@
 //! read, so memory is bounded and a slow disk slows the program down instead of us growing.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -15,30 +13,24 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
 
 use crate::capture::LogWriter;
-use crate::excerpt::Excerpt;
+use crate::channels::{Channels, Feed, Output};
 use crate::identity::ProcessIdentity;
-use crate::output_log::Stream;
 use crate::program::{
-    Capture, Exit, LeaderExit, Limits, Observer, Program, Report, RunError, StartError, Stdin, StreamStats,
-    Terminal,
+    Capture, Exit, LeaderExit, Limits, Observer, Program, Report, RunError, StartError, Terminal,
 };
 use crate::spawner::{self, Spawner};
 use crate::stop::{Shutdown, StopSignal};
 use crate::wire::{FrameBuffer, Notice, Order, Received, Step, send_frame};
-use crate::{clock, platform, sys};
+use crate::{clock, sys};
 
-/// One read; large, so that a gigabyte costs few system calls.
-const READ_BYTES: usize = 256 << 10;
+/// One read; large enough that a gigabyte costs few system calls, small enough to stay in the cache.
+const READ_BYTES: usize = 64 << 10;
 /// How long killed processes may take to be gone, before we say so and return.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a stream that outlives its group may be quiet before it is left alone.
 const QUIET: Duration = Duration::from_millis(200);
-/// What a terminal takes for the end of typed input.
-const END_OF_TRANSMISSION: u8 = 4;
 
 /// Runs a program and returns when its group is empty and its output is drained.
 ///
@@ -61,11 +53,8 @@ pub fn run(
     let launch = spawner::launch(&program.argv, &program.env, &program.cwd, terminal)
         .map_err(|what| RunError::Unusable { what })?;
     let log = LogWriter::open(capture)?;
-    let channels = match program.terminal {
-        Terminal::Pipes => Channels::pipes(&program.stdin),
-        Terminal::Pty { rows, columns } => Channels::terminal(&program.stdin, rows, columns),
-    }
-    .map_err(|source| RunError::Channel { step: "connect the program's streams", source })?;
+    let channels = Channels::open(&program.stdin, program.terminal)
+        .map_err(|source| RunError::Channel { step: "connect the program's streams", source })?;
     let control =
         spawner.launch(&launch, channels.theirs).map_err(|source| RunError::SpawnerGone { source })?;
     Running {
@@ -91,135 +80,6 @@ pub fn run(
         survivors_killed: 0,
     }
     .follow()
-}
-
-/// Our ends of the program's streams, and the program's.
-struct Channels {
-    outputs: Vec<Output>,
-    feed: Option<Feed>,
-    theirs: [OwnedFd; 3],
-}
-
-impl Channels {
-    fn pipes(stdin: &Stdin) -> io::Result<Self> {
-        let (stdin, feed) = match stdin {
-            Stdin::Null => (OwnedFd::from(File::open("/dev/null")?), None),
-            Stdin::Bytes(bytes) => {
-                let (reader, writer) = io::pipe()?;
-                (reader.into(), Some(Feed::new(writer.into(), bytes.clone())?))
-            }
-        };
-        let (stdout, stdout_writer) = Output::pipe(Stream::Stdout)?;
-        let (stderr, stderr_writer) = Output::pipe(Stream::Stderr)?;
-        Ok(Self { outputs: vec![stdout, stderr], feed, theirs: [stdin, stdout_writer, stderr_writer] })
-    }
-
-    fn terminal(stdin: &Stdin, rows: u16, columns: u16) -> io::Result<Self> {
-        let controller = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | platform::PTY_FLAGS)?;
-        rustix::io::fcntl_setfd(&controller, rustix::io::FdFlags::CLOEXEC)?;
-        rustix::pty::grantpt(&controller)?;
-        rustix::pty::unlockpt(&controller)?;
-        let peer = platform::terminal_peer(controller.as_fd())?;
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(&peer, size)?;
-        let (stdin, feed) = match stdin {
-            Stdin::Null => (OwnedFd::from(File::open("/dev/null")?), None),
-            Stdin::Bytes(bytes) => {
-                let mut typed = bytes.clone();
-                // Ctrl-D ends the input at the start of a line; within one it first hands over the line.
-                let in_line = bytes.last().is_some_and(|&last| last != b'\n');
-                typed.extend(std::iter::repeat_n(END_OF_TRANSMISSION, if in_line { 2 } else { 1 }));
-                (peer.try_clone()?, Some(Feed::new(controller.try_clone()?, typed)?))
-            }
-        };
-        let theirs = [stdin, peer.try_clone()?, peer];
-        Ok(Self { outputs: vec![Output::new(Stream::Terminal, controller)?], feed, theirs })
-    }
-}
-
-/// One stream that we read.
-struct Output {
-    stream: Stream,
-    /// `None` after its end.
-    source: Option<OwnedFd>,
-    bytes: u64,
-    excerpt: Excerpt,
-    last_read: Instant,
-}
-
-impl Output {
-    fn new(stream: Stream, source: OwnedFd) -> io::Result<Self> {
-        set_nonblocking(&source)?;
-        let (bytes, excerpt) = (0, Excerpt::default());
-        Ok(Self { stream, source: Some(source), bytes, excerpt, last_read: Instant::now() })
-    }
-
-    fn pipe(stream: Stream) -> io::Result<(Self, OwnedFd)> {
-        let (reader, writer) = io::pipe()?;
-        platform::enlarge_pipe(reader.as_fd());
-        Ok((Self::new(stream, reader.into())?, writer.into()))
-    }
-
-    /// Fills the buffer as far as bytes are there; a terminal gives them in small pieces.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while let (Some(source), Some(room)) = (&self.source, buffer.get_mut(filled..)) {
-            if room.is_empty() {
-                break;
-            }
-            match rustix::io::read(source, room) {
-                // A terminal reports its end, all peers closed, as an input error.
-                Ok(0) | Err(Errno::IO) => self.source = None,
-                Ok(count) => {
-                    filled += count;
-                    if self.stream != Stream::Terminal {
-                        break;
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(filled)
-    }
-
-    fn stats(&mut self) -> StreamStats {
-        StreamStats { bytes: self.bytes, excerpt: std::mem::take(&mut self.excerpt) }
-    }
-}
-
-/// The bytes that the program has not taken yet.
-struct Feed {
-    sink: OwnedFd,
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-impl Feed {
-    fn new(sink: OwnedFd, bytes: Vec<u8>) -> io::Result<Self> {
-        set_nonblocking(&sink)?;
-        Ok(Self { sink, bytes, written: 0 })
-    }
-
-    /// Writes what fits now; says whether there is more to write.
-    fn write(&mut self) -> bool {
-        while let Some(left) = self.bytes.get(self.written..).filter(|left| !left.is_empty()) {
-            match rustix::io::write(&self.sink, left) {
-                Ok(count) => self.written += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return true,
-                // The program has closed its input: it wants no more, and that is its right.
-                Err(_) => return false,
-            }
-        }
-        false
-    }
-}
-
-fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
-    let flags = rustix::fs::fcntl_getfl(&fd)?;
-    Ok(rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?)
 }
 
 /// What we are doing to the group.
@@ -317,7 +177,8 @@ impl Running<'_> {
             Phase::Running => PollFlags::IN,
             Phase::Stopping { .. } | Phase::Killing { .. } => PollFlags::empty(),
         };
-        let stop = (!matches!(self.phase, Phase::Killing { .. })).then(|| {
+        let may_stop = matches!(self.group, Group::Present) && !matches!(self.phase, Phase::Killing { .. });
+        let stop = may_stop.then(|| {
             entries.push(PollFd::new(self.stop, stop_events));
             entries.len() - 1
         });
@@ -457,6 +318,10 @@ impl Running<'_> {
     }
 
     fn obey_stop(&mut self) {
+        // A group that has just ended by itself was not stopped.
+        if !matches!(self.group, Group::Present) {
+            return;
+        }
         match (self.stop.requested(), self.phase) {
             (Some(Shutdown::Graceful), Phase::Running) => self.end_group(Exit::Cancelled),
             (Some(Shutdown::Immediate), Phase::Running | Phase::Stopping { .. }) => {

@@ -107,6 +107,10 @@ pub struct Spawner {
 impl Spawner {
     /// Forks the zygote; to be called first thing in `main`.
     ///
+    /// Programs inherit the limits, the user and the umask that hold now, not what the caller changes later: it
+    /// may raise its own limit of open files for many runs at once (each takes about eight) without passing it
+    /// on.
+    ///
     /// # Errors
     /// [`ForkError::Threads`] if the program has started a thread (checked on Linux only), else
     /// [`ForkError::System`].

@@ -49,8 +49,9 @@ fn supervise(handover: Handover, bell: &ChildBell) -> io::Result<()> {
         Ok(sys::Fork::Child) => leader::main(&launch, &handover, own, writer),
         Ok(sys::Fork::Parent(leader)) => {
             drop(writer);
-            // The output ends when the group ends: we must not hold its pipes open.
-            let Handover { control, .. } = handover;
+            let Handover { control, stdin, stdout, stderr } = handover;
+            // The streams belong to the group now: their other ends must see it close them.
+            drop((stdin, stdout, stderr));
             Supervisor {
                 control: Some(control),
                 inbox,
@@ -106,6 +107,9 @@ struct Supervisor<'bell> {
 
 impl Supervisor<'_> {
     fn run(mut self) -> io::Result<()> {
+        // Orders that came together with the launch ring no bell of their own.
+        self.obey();
+        self.kill_when_due();
         loop {
             let ready = self.wait_for_work()?;
             if ready.start {
@@ -188,17 +192,21 @@ impl Supervisor<'_> {
     fn take_orders(&mut self) {
         let Some(control) = &self.control else { return };
         let ended = !matches!(self.inbox.fill(control), Ok(Received::Bytes));
+        self.obey();
+        if ended {
+            self.abandon();
+        }
+    }
+
+    fn obey(&mut self) {
         loop {
             match self.inbox.next().map(|body| body.map(|body| Order::decode(&body))) {
                 Ok(Some(Ok(Order::Signal(raw)))) => self.signal(raw),
                 Ok(Some(Ok(Order::KillAll))) => self.start_killing(),
-                Ok(None) => break,
+                Ok(None) => return,
                 // A control connection that speaks nonsense is as good as none.
                 Ok(Some(Err(_))) | Err(_) => return self.abandon(),
             }
-        }
-        if ended {
-            self.abandon();
         }
     }
 

@@ -60,15 +60,18 @@ pub(crate) fn ignore_signals(signals: &[i32]) {
     }
 }
 
-/// Gives every signal its default action and unblocks all of them, as a freshly started program expects.
-pub(crate) fn reset_signals() {
-    for signal in 1..=platform::LAST_SIGNAL {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: `SIG_DFL` installs no handler; reserved numbers are refused by the C library.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
+/// Gives `signals` their default actions.
+pub(crate) fn restore_signals(signals: &[i32]) {
+    for &signal in signals {
+        // SAFETY: `SIG_DFL` installs no handler; an unknown or fixed number is refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    // SAFETY: the all-zero set is a valid place for `sigemptyset` to initialise, and the old mask is not asked for.
+}
+
+/// Gives every signal its default action and unblocks all of them, as a freshly started program expects.
+pub(crate) fn default_signals() {
+    restore_signals(&(1..=platform::LAST_SIGNAL).collect::<Vec<_>>());
+    // SAFETY: `sigemptyset` initialises the set before it is used, and the old mask is not asked for.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
@@ -81,12 +84,6 @@ pub(crate) fn close(fd: RawFd) {
     // SAFETY: only the zygote calls this, for descriptors inherited from the program whose owners live in the
     // program's memory image and are never dropped in the zygote.
     unsafe { libc::close(fd) };
-}
-
-/// Marks one descriptor by number as closing on `exec`.
-pub(crate) fn close_on_exec(fd: RawFd) {
-    // SAFETY: setting a flag on a descriptor, open or not, touches no memory.
-    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
 }
 
 /// Reads the exit of a process from the raw status of `wait`.

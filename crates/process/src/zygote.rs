@@ -35,7 +35,7 @@ pub(crate) const REQUEST_END: u8 = b'q';
 const MAX_DESCRIPTORS: usize = 4;
 
 /// Signals that reach a whole terminal or service and are for the program to answer, not for us.
-const DEAF_TO: [i32; 8] = [
+pub(crate) const DEAF_TO: [i32; 8] = [
     libc::SIGINT,
     libc::SIGTERM,
     libc::SIGHUP,
@@ -62,7 +62,7 @@ pub(crate) fn main(socket: UnixStream) -> ! {
 fn serve(socket: UnixStream) -> io::Result<()> {
     // Fails only for a process that leads a group already, and then the group is its own.
     let _ = rustix::process::setsid();
-    sys::reset_signals();
+    sys::default_signals();
     sys::ignore_signals(&DEAF_TO);
     platform::adopt_orphans();
     platform::set_process_name(c"co-zygote");
@@ -235,7 +235,7 @@ impl Zygote {
 
     fn become_epilogue(self) -> io::Result<()> {
         let Some(launch) = self.epilogue else { return Ok(()) };
-        sys::reset_signals();
+        sys::restore_signals(&DEAF_TO);
         rustix::process::chdir(&launch.cwd)?;
         Err(leader::execute(&launch).source)
     }

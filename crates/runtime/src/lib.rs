@@ -1,1 +1,32 @@
 //! The loop: one owner per run, effects, recovery, views to disk.
+//!
+//! This room performs what `co-engine` decides and reports what it observes; it decides nothing
+//! itself. Surfaces use [`Orchestrator`]: they submit commands and read views, and never touch
+//! the store or a process.
+
+mod agent;
+mod attempt;
+mod clock;
+mod environment;
+mod error;
+mod evidence;
+mod launch;
+mod notice;
+mod orchestrator;
+mod owner;
+mod prompt;
+mod recovery;
+mod request;
+mod task_views;
+mod token;
+mod views;
+mod worktree;
+
+pub use clock::{Clock, SystemClock};
+pub use environment::RUN_MARK;
+pub use error::{RebuildError, ResumeError, RuntimeError, StartError};
+pub use notice::Progressed;
+pub use orchestrator::{Liveness, Orchestrator, RunHandle, RunSnapshot, RuntimeOptions};
+pub use recovery::{Recovered, RecoveryReport};
+pub use request::{ResumeRequest, StartRequest, TokenOffer};
+pub use views::{RebuildReport, ViewDifference};

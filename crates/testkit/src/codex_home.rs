@@ -38,10 +38,12 @@ impl CodexHome {
         }
         let catalogue = home.codex_home().join("models.json");
         fs::write(&catalogue, catalogue_of_one_model()).expect("the model catalogue can be written");
+        // A JSON string is also a TOML string.
+        let catalogue = json!(catalogue);
         let config = format!(
             r#"model = "{MODEL}"
 model_provider = "scripted"
-model_catalog_json = {catalogue:?}
+model_catalog_json = {catalogue}
 approval_policy = "never"
 sandbox_mode = "danger-full-access"
 

@@ -8,7 +8,6 @@
 //! Failures of a test tool are panics with a message that says what to do: a test has no one to report them to.
 #![expect(
     clippy::expect_used,
-    clippy::unwrap_used,
     reason = "a test tool that cannot work must fail the test that uses it, at once and by name"
 )]
 

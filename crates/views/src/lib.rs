@@ -1,1 +1,54 @@
-//! Pure views of a run: manifest, summaries, metrics, task state, event envelope.
+//! Pure views of a run: everything that people, files and other programs see of it.
+//!
+//! A view is computed from a [`co_engine::RunState`], a [`Layout`] and, where it shows a sign of
+//! life, a [`Heartbeat`]; from nothing else. Nothing here reads a clock or touches a file, so that
+//! the same events always give the same bytes and every file on disk can be rebuilt from the log.
+//!
+//! The types are wire types: their serde shape is what `docs/formats.md` promises and
+//! `schemas/` describes, and it changes independently of the stored shape of `co-model`.
+
+mod agent;
+mod attempt;
+mod command;
+mod error;
+mod event;
+mod json;
+mod layout;
+mod manifest;
+mod metrics;
+mod run_summary;
+mod schema;
+mod sentence;
+mod start;
+mod status;
+mod task_state;
+mod words;
+
+pub use agent::{AgentFailureView, AgentTurnView, AgentView, ChangedFile, ChangedFiles, Usage};
+pub use attempt::{AttemptView, Exit, OutputBytes, OutputFile};
+pub use command::{CommandView, QuestionView, stage_number};
+pub use error::{ErrorArtifact, ErrorDetails, error_artifact};
+pub use event::{
+    ENVELOPE_VERSION, EventData, EventLine, PlannedStageView, ReportView, SkippedStageView, StageView,
+    event_line,
+};
+pub use json::{Time, to_json};
+pub use layout::{Layout, slug};
+pub use manifest::{
+    Approval, ChildRun, DriftEntry, GuardrailCountsView, GuardrailView, Heartbeat, InstructionSource,
+    Manifest, ResumeEvent, RoleVerdict, Roles, manifest,
+};
+pub use metrics::{Derived, Metrics, MetricsRecord, MetricsTotals, Ratio, Totals, metrics, metrics_record};
+pub use run_summary::{
+    BuildArtifact, BuildSummary, PlanItem, PlanSummary, ReviewDecision, ReviewSummary, RunSummary,
+    TestReport, TestSummary, run_summary,
+};
+pub use schema::{SCHEMA_NAMES, schema};
+pub use sentence::{status_detail, summary};
+pub use start::{StartResult, start_result};
+pub use status::{Activity, OwnerSeen, StatusView, status};
+pub use task_state::{TaskRun, TaskState, task_state};
+pub use words::{
+    AnswerWord, ChangeWord, DriftWord, ExitWord, ModeWord, ReportWord, ResumeWord, RoleWord, RunStatusWord,
+    SourceWord, StageKind, StageStatusWord,
+};

@@ -35,9 +35,12 @@ struct Scenario {
     /// How many to run at once; each writes to its own files.
     #[serde(default = "one")]
     copies: usize,
-    /// How many to run one after the other, for measurements.
+    /// How many to run one after the other.
     #[serde(default = "one")]
     repeat: usize,
+    /// Whether to say nothing but how long each took.
+    #[serde(default)]
+    measure: bool,
     /// Whether to leave without saying goodbye to the spawner.
     #[serde(default)]
     leave_abruptly: bool,
@@ -49,8 +52,8 @@ fn one() -> usize {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let spawner = Spawner::fork()?;
-    let text = std::env::args().nth(1).ok_or("a scenario is wanted")?;
-    let scenario: Scenario = serde_json::from_str(&text)?;
+    let path = std::env::args_os().nth(1).ok_or("the file of a scenario is wanted")?;
+    let scenario: Scenario = serde_json::from_slice(&std::fs::read(path)?)?;
     if let Some(argv) = &scenario.epilogue {
         let env = scenario.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let argv = argv.iter().map(OsString::from).collect();
@@ -93,11 +96,11 @@ fn perform(copy: usize, scenario: &Scenario, spawner: &Spawner, stop: &StopSigna
             Ok(report) => report_line(copy, &report),
             Err(error) => json!({"error": format!("{error:?}"), "text": chain(&error), "copy": copy}),
         };
-        if scenario.repeat == 1 {
+        if !scenario.measure {
             say(&line);
         }
     }
-    if scenario.repeat > 1 {
+    if scenario.measure {
         say(&json!({"microseconds_each": began.elapsed().as_micros() / scenario.repeat as u128}));
     }
 }
@@ -130,7 +133,7 @@ fn perform_once(
         grace: milliseconds(scenario.grace_ms, defaults.grace),
         linger: milliseconds(scenario.linger_ms, defaults.linger),
     };
-    let mut lines = Lines { copy, quiet: scenario.repeat > 1, heard: 0 };
+    let mut lines = Lines { copy, quiet: scenario.measure, heard: 0 };
     run(spawner, &program, &capture, &limits, stop, &mut lines)
 }
 

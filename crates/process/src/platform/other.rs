@@ -2,6 +2,7 @@
 //!
 //! There is no subreaper, no parent-death signal and no `/proc`: a process that makes its own session escapes,
 //! and [`super::containment`] says so.
+#![expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the signatures are those of Linux")]
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -50,14 +51,6 @@ pub(crate) fn close_descriptors(first: RawFd, keep: RawFd) {
     for fd in open_descriptors() {
         if fd >= first && fd != keep {
             sys::close(fd);
-        }
-    }
-}
-
-pub(crate) fn close_descriptors_on_exec(first: RawFd) {
-    for fd in open_descriptors() {
-        if fd >= first {
-            sys::close_on_exec(fd);
         }
     }
 }

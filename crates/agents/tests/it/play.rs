@@ -1,0 +1,97 @@
+//! Starts what a driver prepared and feeds its transcript, as the runtime does in the product.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+
+use co_agents::{AgentExit, AgentObservation, AgentReport, AgentRequest, Driver, driver_for};
+
+/// Is a running agent whose output is being read.
+pub(crate) struct Play {
+    pub(crate) child: Child,
+    reader: JoinHandle<(AgentReport, Vec<AgentObservation>)>,
+    stderr: JoinHandle<String>,
+}
+
+/// Holds what came of an agent.
+#[derive(Debug)]
+pub(crate) struct Played {
+    pub(crate) report: AgentReport,
+    pub(crate) observations: Vec<AgentObservation>,
+    pub(crate) exit: AgentExit,
+    pub(crate) stderr: String,
+}
+
+/// Prepares and starts an agent in `environment`; the tests' own environment is not inherited.
+pub(crate) fn start(request: &AgentRequest<'_>, environment: &[(OsString, OsString)]) -> Play {
+    let driver: Box<dyn Driver> = driver_for(request.agent).unwrap();
+    let launch = driver.prepare(request).unwrap();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the product's spawner is another room; a test waits for one child"
+    )]
+    let mut child = Command::new(&launch.argv[0])
+        .args(&launch.argv[1..])
+        .env_clear()
+        .envs(environment.iter().cloned())
+        .envs(launch.environment_additions)
+        .current_dir(request.cwd)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // An agent that refuses to start may close its stdin before it has read it.
+    child.stdin.take().unwrap().write_all(&launch.stdin).ok();
+    let mut transcript = driver.transcript(request.cwd);
+    let mut stdout = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut observations = Vec::new();
+        let mut observe = |observation| {
+            // Floods are tested too; a sample is enough to look at.
+            if observations.len() < 1000 {
+                observations.push(observation);
+            }
+        };
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match stdout.read(&mut buffer).unwrap() {
+                0 => break,
+                read => transcript.push(&buffer[..read], &mut observe),
+            }
+        }
+        let report = transcript.finish(&mut observe);
+        (report, observations)
+    });
+    let mut stderr = child.stderr.take().unwrap();
+    let stderr = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stderr.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    Play { child, reader, stderr }
+}
+
+impl Play {
+    /// Waits for the end of the process and of its output.
+    pub(crate) fn wait(mut self) -> Played {
+        let exit = exit(self.child.wait().unwrap());
+        let (report, observations) = self.reader.join().unwrap();
+        Played { report, observations, exit, stderr: self.stderr.join().unwrap() }
+    }
+}
+
+fn exit(status: ExitStatus) -> AgentExit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => AgentExit::Code { code },
+        (None, Some(signal)) => AgentExit::Signal { signal },
+        (None, None) => AgentExit::Lost,
+    }
+}
+
+/// Starts an agent and waits for its end.
+pub(crate) fn play(request: &AgentRequest<'_>, environment: &[(OsString, OsString)]) -> Played {
+    start(request, environment).wait()
+}

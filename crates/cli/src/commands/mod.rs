@@ -1,0 +1,13 @@
+//! One module per command, or per family of commands.
+
+pub(crate) mod ask;
+pub(crate) mod doctor;
+pub(crate) mod init;
+pub(crate) mod logs;
+pub(crate) mod mend;
+pub(crate) mod plan;
+pub(crate) mod reference;
+pub(crate) mod resume;
+pub(crate) mod runs;
+pub(crate) mod start;
+pub(crate) mod status;

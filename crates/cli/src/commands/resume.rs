@@ -1,0 +1,102 @@
+//! `resume` and `retry`: a run goes on, or is made again.
+
+use std::io::Read as _;
+
+use co_config::Loaded;
+use co_model::{Pipeline, PipelineId, RunSettings};
+use co_process::Spawner;
+use co_runtime::{ResumeRequest, StartRequest, TokenOffer};
+use indexmap::IndexMap;
+
+use crate::args::{ResumeArguments, RetryArguments};
+use crate::commands::start;
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+/// A token has 64 characters; nothing much longer is read.
+const LONGEST_TOKEN: u64 = 4096;
+
+pub(crate) fn resume(
+    context: &Context,
+    spawner: Option<Spawner>,
+    arguments: ResumeArguments,
+) -> Result<Exit, CliError> {
+    let token = token(context, arguments.token)?;
+    context.existing_log()?;
+    let orchestrator = context.running(spawner)?;
+    let pipeline = if arguments.recorded_pipeline {
+        None
+    } else {
+        let recorded = orchestrator.snapshot(&arguments.run)?.state.created.pipeline.clone();
+        Some(pipeline_now(context, &context.pipelines()?, &recorded)?)
+    };
+    let request = ResumeRequest {
+        run: arguments.run,
+        actor: context.settings.actor.value.clone(),
+        reason: arguments.reason,
+        token,
+        pipeline,
+    };
+    let handle = orchestrator.resume(&request)?;
+    start::follow(context, &orchestrator, handle, &arguments.hud)
+}
+
+/// The pipeline of that id as the repository has it now.
+fn pipeline_now(
+    context: &Context,
+    loaded: &Loaded,
+    recorded: &Pipeline,
+) -> Result<(Pipeline, IndexMap<PipelineId, Pipeline>), CliError> {
+    match loaded.set.pipelines.get(&recorded.id) {
+        Some(pipeline) => Ok((pipeline.clone(), loaded.set.nested_of(pipeline))),
+        None => Err(CliError::new(
+            Exit::Setup,
+            format!("`{}` no longer has the pipeline `{}`", context.layout.root.display(), recorded.id),
+        )
+        .hint("--recorded-pipeline goes on with it as it was when the run began")),
+    }
+}
+
+fn token(context: &Context, flag: Option<String>) -> Result<TokenOffer, CliError> {
+    let from_environment = || {
+        let value = context.environment.get("CODEX_ORCHESTRATOR_RESUME_TOKEN")?;
+        Some(value.to_string_lossy().into_owned())
+    };
+    match flag {
+        Some(dash) if dash == "-" => {
+            let mut text = String::new();
+            std::io::stdin().take(LONGEST_TOKEN).read_to_string(&mut text).map_err(|error| {
+                CliError::new(Exit::Usage, format!("no token could be read from standard input: {error}"))
+            })?;
+            Ok(TokenOffer::Token(text.trim().to_owned()))
+        }
+        Some(token) => Ok(TokenOffer::Token(token)),
+        None => Ok(from_environment().map_or(TokenOffer::Nothing, TokenOffer::Token)),
+    }
+}
+
+pub(crate) fn retry(
+    context: &Context,
+    spawner: Option<Spawner>,
+    arguments: RetryArguments,
+) -> Result<Exit, CliError> {
+    context.existing_log()?;
+    let orchestrator = context.running(spawner)?;
+    let earlier = orchestrator.snapshot(&arguments.run)?.state;
+    let created = &earlier.created;
+    let (pipeline, nested) = pipeline_now(context, &context.pipelines()?, &created.pipeline)?;
+    let request = StartRequest {
+        task: created.task.clone(),
+        pipeline,
+        nested,
+        settings: RunSettings {
+            actor: Some(context.settings.actor.value.clone()),
+            retry_of: Some(arguments.run.clone()),
+            worktree_branch: None,
+            ..created.settings.clone()
+        },
+        worktree: created.settings.worktree_branch.is_some(),
+    };
+    let handle = orchestrator.start(request)?;
+    start::follow(context, &orchestrator, handle, &arguments.hud)
+}

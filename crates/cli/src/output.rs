@@ -1,0 +1,99 @@
+//! Standard output carries data and nothing else; everything for people's eyes goes to standard error.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+/// Writes data to standard output. A reader that has gone away (`| head -1`) is no failure: from
+/// then on everything is dropped.
+pub(crate) struct Data {
+    out: Box<dyn Write + Send>,
+    closed: bool,
+}
+
+impl Data {
+    /// Coloured when standard output is a terminal that wants it.
+    pub(crate) fn styled() -> Self {
+        Self { out: Box::new(anstream::AutoStream::auto(io::stdout())), closed: false }
+    }
+
+    /// Exactly the bytes given.
+    pub(crate) fn exact() -> Self {
+        Self { out: Box::new(io::stdout()), closed: false }
+    }
+
+    /// Writes a line.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+        self.bytes(b"\n");
+    }
+
+    /// Writes bytes.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        if !self.closed && self.out.write_all(bytes).is_err() {
+            self.closed = true;
+        }
+    }
+
+    /// Hands over what is buffered.
+    pub(crate) fn flush(&mut self) {
+        if !self.closed && self.out.flush().is_err() {
+            self.closed = true;
+        }
+    }
+
+    /// Whether nobody reads any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+/// Writes progress and notes to standard error, unless asked to be quiet.
+#[derive(Clone, Copy)]
+pub(crate) struct Notes {
+    pub(crate) quiet: bool,
+}
+
+impl Notes {
+    /// Writes a line of progress.
+    pub(crate) fn progress(self, text: &str) {
+        if !self.quiet {
+            write_error_line(text);
+        }
+    }
+
+    /// Writes a warning, also when quiet.
+    pub(crate) fn warning(self, text: &str) {
+        write_error_line(&format!("{} {text}", paint(YELLOW, "warning:")));
+    }
+
+    /// Writes an error with its advice.
+    pub(crate) fn error(self, text: &str, hints: &[String]) {
+        write_error_line(&format!("{} {text}", paint(RED, "error:")));
+        for hint in hints {
+            write_error_line(&format!("{} {hint}", paint(CYAN, " hint:")));
+        }
+    }
+}
+
+fn write_error_line(text: &str) {
+    // Nobody can be told that standard error is gone.
+    drop(writeln!(anstream::stderr(), "{text}"));
+}
+
+pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
+pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub(crate) const CYAN: Style = AnsiColor::Cyan.on_default();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const BOLD: Style = Style::new().bold();
+
+/// Wraps text in a style; the streams drop it where colours are not wanted.
+pub(crate) fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Text of strangers, made harmless for a terminal: control characters become visible or vanish.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || *c == '\t').collect()
+}

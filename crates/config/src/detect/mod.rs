@@ -1,0 +1,305 @@
+//! Recognises what a repository is, from the files at its root, and which commands check it.
+//!
+//! Only reads files, and only a bounded part of them; starts nothing. Whether a program is there
+//! is a note and not a condition: a stage whose program is missing fails and says so, which is
+//! truer than a check that silently did not happen.
+
+mod cargo;
+mod go;
+mod just;
+mod make;
+mod node;
+mod python;
+
+use std::cell::RefCell;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+use co_model::{
+    CommandLine, ExecutionMode, IdError, Needs, Pipeline, PipelineId, PipelineSource, RetryPolicy, Role,
+    Stage, StageId, StageWork, When,
+};
+use indexmap::IndexMap;
+
+use crate::BUILT_IN;
+use crate::environment::{Environment, is_executable};
+use crate::files::{Content, read_bounded};
+
+/// Largest project file that is looked into.
+const LONGEST_PROJECT_FILE: u64 = 1024 * 1024;
+
+/// What a repository was recognised as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detection {
+    /// The folder that was looked at.
+    pub root: PathBuf,
+    /// The toolchains, languages first, each with at least one stage.
+    pub toolchains: Vec<Detected>,
+    /// What a person should know: programs that are missing, files that could not be read.
+    pub notes: Vec<String>,
+}
+
+/// One recognised toolchain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detected {
+    /// Which it is.
+    pub toolchain: Toolchain,
+    /// The file it was recognised by, relative to the root.
+    pub evidence: PathBuf,
+    /// What checks the repository, in order.
+    pub stages: Vec<DetectedStage>,
+}
+
+/// One command that checks a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectedStage {
+    /// What it is for; the stage's id, behind the toolchain's name when there are several.
+    pub purpose: Purpose,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Variables it needs.
+    pub env: IndexMap<String, String>,
+}
+
+/// The toolchains that are recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Toolchain {
+    /// Rust with Cargo.
+    Cargo,
+    /// JavaScript with npm.
+    Npm,
+    /// JavaScript with pnpm.
+    Pnpm,
+    /// JavaScript with Yarn.
+    Yarn,
+    /// Python.
+    Python,
+    /// Go.
+    Go,
+    /// Make.
+    Make,
+    /// just.
+    Just,
+}
+
+impl Toolchain {
+    /// The name in stage ids.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cargo => "cargo",
+            Self::Npm => "npm",
+            Self::Pnpm => "pnpm",
+            Self::Yarn => "yarn",
+            Self::Python => "python",
+            Self::Go => "go",
+            Self::Make => "make",
+            Self::Just => "just",
+        }
+    }
+}
+
+/// What a detected stage is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Fetches dependencies that are not there yet.
+    Install,
+    /// Builds.
+    Build,
+    /// Looks for mistakes without running the code.
+    Lint,
+    /// Checks the layout of the code.
+    Format,
+    /// Runs the tests.
+    Test,
+}
+
+impl Purpose {
+    /// The name in stage ids.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Build => "build",
+            Self::Lint => "lint",
+            Self::Format => "format",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Nothing was found in a repository that could be built, linted or tested.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "nothing to build, lint or test was recognised in `{}`: looked for Cargo.toml, package.json with scripts, \
+     pyproject.toml, setup.py, setup.cfg, tox.ini, requirements.txt, go.mod, a Makefile and a justfile{}; \
+     `codex-orchestrator init` writes a codex.orchestrator.json to start from",
+    .root.display(),
+    also_seen(.notes)
+)]
+pub struct NothingDetected {
+    /// The folder that was looked at.
+    pub root: PathBuf,
+    /// What was seen all the same.
+    pub notes: Vec<String>,
+}
+
+fn also_seen(notes: &[String]) -> String {
+    notes.iter().fold(String::new(), |text, note| text + "; " + note)
+}
+
+impl Detection {
+    pub(crate) fn nothing(&self) -> NothingDetected {
+        NothingDetected { root: self.root.clone(), notes: self.notes.clone() }
+    }
+}
+
+/// Looks at the files in `root`; which programs are missing is told by `environment`.
+pub fn detect(root: &Path, environment: &Environment) -> Detection {
+    let look = Look { root, environment, notes: RefCell::default() };
+    let languages = [cargo::detect, node::detect, python::detect, go::detect];
+    let mut toolchains: Vec<Detected> = languages.iter().filter_map(|detect| detect(&look)).collect();
+    // Beside a language, a task runner usually wraps the same commands: it only fills gaps.
+    for runner in [make::detect, just::detect] {
+        let Some(mut detected) = runner(&look) else { continue };
+        let covered = |stage: &DetectedStage| {
+            toolchains.iter().flat_map(|other| &other.stages).any(|other| other.purpose == stage.purpose)
+        };
+        detected.stages.retain(|stage| !covered(stage));
+        if !detected.stages.is_empty() {
+            toolchains.push(detected);
+        }
+    }
+    look.note_missing_programs(&toolchains);
+    Detection { root: root.to_owned(), toolchains, notes: look.notes.into_inner() }
+}
+
+/// Builds the pipeline `diagnostics` from what was recognised.
+///
+/// # Errors
+/// [`NothingDetected`] when there is nothing to build it from.
+pub fn builtin(detection: &Detection) -> Result<Pipeline, NothingDetected> {
+    let several = detection.toolchains.len() > 1;
+    let stages = detection.toolchains.iter().flat_map(|detected| {
+        let named = move |stage: &DetectedStage| stage.model(&stage.id(detected.toolchain, several));
+        detected.stages.iter().map(named)
+    });
+    let stages = stages.collect::<Result<Vec<Stage>, IdError>>();
+    let (Ok(stages), Ok(id)) = (stages, PipelineId::new(BUILT_IN)) else { return Err(detection.nothing()) };
+    if stages.is_empty() {
+        return Err(detection.nothing());
+    }
+    let names: Vec<&str> = detection.toolchains.iter().map(|detected| detected.toolchain.as_str()).collect();
+    Ok(Pipeline {
+        id,
+        title: "Diagnostics".to_owned(),
+        description: Some(format!("Built in: checks this repository with {}.", names.join(", "))),
+        tags: Vec::new(),
+        guardrails_required: false,
+        max_parallel: NonZeroU16::MIN,
+        stages,
+        source: PipelineSource::BuiltIn,
+    })
+}
+
+impl DetectedStage {
+    fn new(purpose: Purpose, argv: &[&str]) -> Self {
+        Self { purpose, argv: argv.iter().map(|&word| word.to_owned()).collect(), env: IndexMap::new() }
+    }
+
+    /// The stage's id: the purpose, behind the toolchain's name when there are several.
+    pub(crate) fn id(&self, toolchain: Toolchain, several: bool) -> String {
+        let purpose = self.purpose.as_str();
+        if several { format!("{}-{purpose}", toolchain.as_str()) } else { purpose.to_owned() }
+    }
+
+    fn model(&self, id: &str) -> Result<Stage, IdError> {
+        Ok(Stage {
+            id: StageId::new(id)?,
+            title: self.argv.join(" "),
+            work: StageWork::Command(CommandLine::Argv(self.argv.clone())),
+            cwd: None,
+            env: self.env.clone(),
+            timeout: None,
+            retry: RetryPolicy::NEVER,
+            allow_failure: false,
+            needs: Needs::PreviousStage,
+            when: When::Success,
+            inputs: IndexMap::new(),
+            outputs: IndexMap::new(),
+            summary_hint: None,
+            role: Role::Builder,
+            execution: ExecutionMode::Unset,
+            capabilities: Vec::new(),
+            guardrail: false,
+            aliases: Vec::new(),
+            default_target: false,
+            runnable: true,
+        })
+    }
+}
+
+/// A repository as the detectors see it.
+struct Look<'r> {
+    root: &'r Path,
+    environment: &'r Environment,
+    notes: RefCell<Vec<String>>,
+}
+
+impl Look<'_> {
+    fn has_file(&self, name: &str) -> bool {
+        self.root.join(name).is_file()
+    }
+
+    /// The first of these files that exists.
+    fn first_file<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        names.iter().copied().find(|name| self.has_file(name))
+    }
+
+    fn note(&self, note: String) {
+        self.notes.borrow_mut().push(note);
+    }
+
+    /// Reads a project file; one that is there and cannot be read is noted.
+    fn read(&self, name: &str) -> Option<String> {
+        let reason = match read_bounded(&self.root.join(name), LONGEST_PROJECT_FILE) {
+            Ok(Content::Missing) => return None,
+            Ok(Content::Bytes(bytes)) => match String::from_utf8(bytes) {
+                Ok(text) => return Some(text),
+                Err(_) => "it is not UTF-8".to_owned(),
+            },
+            Ok(Content::TooLarge) => "it is too large".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.note(format!("`{name}` was not read: {reason}"));
+        None
+    }
+
+    /// Reads a TOML file; one that is not valid is noted.
+    fn read_toml(&self, name: &str) -> Option<toml::Table> {
+        let text = self.read(name)?;
+        match text.parse::<toml::Table>() {
+            Ok(table) => Some(table),
+            Err(error) => {
+                self.note(format!("`{name}` was not read: {}", error.message()));
+                None
+            }
+        }
+    }
+
+    fn note_missing_programs(&self, toolchains: &[Detected]) {
+        let stages = toolchains.iter().flat_map(|detected| &detected.stages);
+        let mut programs: Vec<&str> =
+            stages.filter_map(|stage| stage.argv.first()).map(String::as_str).collect();
+        programs.dedup();
+        for program in programs {
+            let found = if program.contains('/') {
+                is_executable(&self.root.join(program))
+            } else {
+                self.environment.find_program(program).is_some()
+            };
+            let note = format!("`{program}` was not found on PATH");
+            if !found && !self.notes.borrow().contains(&note) {
+                self.note(note);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The user's own `config.toml`.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::environment::Environment;
+use crate::files::{Content, read_bounded};
+use crate::problem::{Report, closest, did_you_mean, shown};
+use crate::settings::SettingsError;
+
+const LONGEST_FILE: u64 = 256 * 1024;
+
+/// Keys of the file. What belongs to one invocation (root, task, target) is not among them.
+const KEYS: [&str; 7] =
+    ["runs_dir", "out_dir", "heartbeat_interval", "stale_after", "require_resume_token", "codex", "actor"];
+
+/// A value of the file and the line it stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserValue {
+    pub(crate) text: String,
+    pub(crate) line: usize,
+}
+
+/// The values of the file, as texts: every layer gives texts, and one parser reads them.
+#[derive(Debug, Default)]
+pub(crate) struct UserFile {
+    pub(crate) path: PathBuf,
+    values: Vec<(&'static str, UserValue)>,
+}
+
+impl UserFile {
+    pub(crate) fn get(&self, key: &str) -> Option<&UserValue> {
+        self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// Reads the file where the XDG base directory specification puts it; a missing one is empty.
+    pub(crate) fn load(environment: &Environment) -> Result<Self, SettingsError> {
+        let Some(path) = path(environment) else { return Ok(Self::default()) };
+        let content = read_bounded(&path, LONGEST_FILE)
+            .map_err(|source| SettingsError::ReadUserFile { path: path.clone(), source })?;
+        let bytes = match content {
+            Content::Missing => return Ok(Self::default()),
+            Content::TooLarge => return Err(SettingsError::LongUserFile { path, bytes: LONGEST_FILE }),
+            Content::Bytes(bytes) => bytes,
+        };
+        let values = read(&path, &bytes)?;
+        Ok(Self { path, values })
+    }
+}
+
+/// The specification tells to ignore a relative `XDG_CONFIG_HOME`.
+fn path(environment: &Environment) -> Option<PathBuf> {
+    let declared = environment.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = declared.or_else(|| environment.get("HOME").map(|home| Path::new(home).join(".config")))?;
+    Some(folder.join("codex-orchestrator/config.toml"))
+}
+
+fn read(path: &Path, bytes: &[u8]) -> Result<Vec<(&'static str, UserValue)>, SettingsError> {
+    let report = Report::on_bytes(path, bytes);
+    let mut values = Vec::new();
+    match DeTable::parse(report.text()) {
+        Err(error) => {
+            report.add(error.span().unwrap_or(0..0), format!("not valid TOML: {}", error.message()));
+        }
+        Ok(table) => {
+            for (key, value) in table.get_ref() {
+                read_value(key.get_ref(), key.span(), value, &report, &mut values);
+            }
+        }
+    }
+    report.finish().map_err(|(problems, omitted)| SettingsError::InvalidUserFile { problems, omitted })?;
+    Ok(values)
+}
+
+fn read_value(
+    key: &str,
+    key_span: Range<usize>,
+    value: &Spanned<DeValue<'_>>,
+    report: &Report<'_>,
+    values: &mut Vec<(&'static str, UserValue)>,
+) {
+    let Some(name) = KEYS.into_iter().find(|name| *name == key) else {
+        report.add_with(key_span, format!("unknown key `{}`", shown(key)), || match key {
+            "root" | "task" | "target" => {
+                Some("it belongs to one invocation: use the flag or the environment variable".to_owned())
+            }
+            _ => closest(key, KEYS)
+                .map(|name| format!("did you mean `{name}`?"))
+                .or_else(|| did_you_mean(key, KEYS)),
+        });
+        return;
+    };
+    let is_truth = name == "require_resume_token";
+    let text = match value.get_ref() {
+        DeValue::String(text) if !is_truth => text.to_string(),
+        DeValue::Boolean(truth) if is_truth => truth.to_string(),
+        other => {
+            let wanted = if is_truth { "true or false" } else { "a string" };
+            report.add(value.span(), format!("`{name}` must be {wanted}, not of type {}", other.type_str()));
+            return;
+        }
+    };
+    if text.trim().is_empty() || text.contains('\0') {
+        report.add(value.span(), format!("`{name}` is empty or contains a NUL character"));
+        return;
+    }
+    values.push((name, UserValue { text, line: report.line(value.span().start) }));
+}

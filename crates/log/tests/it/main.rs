@@ -1,0 +1,5 @@
+//! What the stored format promises.
+
+mod fixtures;
+mod format;
+mod samples;

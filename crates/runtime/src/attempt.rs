@@ -1,0 +1,220 @@
+//! One attempt at a command or agent stage, on a thread of its own.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use co_engine::{Input, RunState};
+use co_model::{
+    AttemptExit, AttemptReport, CommandLine, OutputStats, Stage, StageWork, StreamStats, ThreadId,
+};
+use co_process::{Capture, Exit, Limits, Observer, ProcessIdentity, Program, Report, RunError, StopSignal};
+
+use crate::orchestrator::Shared;
+use crate::owner::Wake;
+use crate::{agent, environment, evidence};
+
+/// Everything an attempt needs; nothing of it is shared with the owner but the stop signal and
+/// the way back.
+pub(crate) struct Attempt {
+    pub(crate) shared: Arc<Shared>,
+    /// The run as it was when the attempt began.
+    pub(crate) state: RunState,
+    pub(crate) stage: Stage,
+    pub(crate) number: u32,
+    pub(crate) thread: Option<ThreadId>,
+    pub(crate) steer: Vec<String>,
+    pub(crate) stop: StopSignal,
+    pub(crate) owner: SyncSender<Wake>,
+}
+
+/// What a program left behind, before anything is made of it.
+pub(crate) struct Ran {
+    pub(crate) exit: AttemptExit,
+    pub(crate) elapsed: Duration,
+    pub(crate) output: OutputStats,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) survivors_killed: u32,
+}
+
+impl Attempt {
+    /// Makes the attempt and reports to the owner, whatever happens.
+    pub(crate) fn make(self) {
+        let report = match &self.stage.work {
+            StageWork::Command(line) => self.command(line),
+            StageWork::Agent(work) => agent::turn(&self, work),
+            StageWork::Gate(_) | StageWork::Pipeline(_) => {
+                self.not_started("the stage has no program".to_owned())
+            }
+        };
+        let (stage, attempt) = (self.stage.id.clone(), self.number);
+        self.tell(Input::AttemptFinished { stage, attempt, report: Box::new(report) });
+    }
+
+    fn command(&self, line: &CommandLine) -> AttemptReport {
+        let argv: Vec<OsString> = match line {
+            CommandLine::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text.into()],
+            CommandLine::Argv(words) => words.iter().map(OsString::from).collect(),
+        };
+        let program = self.program(argv, co_process::Stdin::Null, Vec::new());
+        let ran = self.run(&program, &mut Starting { attempt: self });
+        let verdict = evidence::verdict(self.stage.role, &ran.stdout);
+        let mut report = self.report(ran);
+        report.selection = verdict.selection;
+        report.objection = verdict.objection;
+        report
+    }
+
+    /// The directory the stage runs in.
+    pub(crate) fn cwd(&self) -> PathBuf {
+        let workspace = Path::new(&self.state.created.settings.workspace);
+        self.stage.cwd.as_ref().map_or_else(|| workspace.to_owned(), |cwd| workspace.join(cwd))
+    }
+
+    /// The whole environment of the attempt.
+    pub(crate) fn environment(&self) -> Vec<(OsString, OsString)> {
+        environment::compose(
+            &self.shared.options.environment,
+            &self.state,
+            &self.shared.options.layout,
+            &self.stage,
+            self.number,
+        )
+    }
+
+    pub(crate) fn program(
+        &self,
+        argv: Vec<OsString>,
+        stdin: co_process::Stdin,
+        additions: Vec<(OsString, OsString)>,
+    ) -> Program {
+        let mut env = self.environment();
+        env.retain(|(name, _)| !additions.iter().any(|(added, _)| added == name));
+        env.extend(additions);
+        Program { argv, cwd: self.cwd(), env, stdin, terminal: co_process::Terminal::Pipes }
+    }
+
+    /// Runs a program to the end of its group, with its output going to the attempt's log.
+    pub(crate) fn run(&self, program: &Program, observer: &mut dyn Observer) -> Ran {
+        let created = &self.state.created;
+        let layout = &self.shared.options.layout;
+        let capture = Capture {
+            log: layout.attempt_log(&created.task, &created.run, &self.stage.id, self.number),
+            index: layout.attempt_index(&created.task, &created.run, &self.stage.id, self.number),
+        };
+        let limits = Limits { timeout: self.stage.timeout, ..Limits::default() };
+        let Some(spawner) = &self.shared.spawner else {
+            return Ran::without(AttemptExit::NotStarted { reason: "this process cannot start programs".to_owned() });
+        };
+        match co_process::run(spawner, program, &capture, &limits, &self.stop, observer) {
+            Ok(report) => Ran::of(&report),
+            Err(error) => Ran::without(exit_of(&error)),
+        }
+    }
+
+    pub(crate) fn report(&self, ran: Ran) -> AttemptReport {
+        let (produced, missing_outputs) = match ran.exit {
+            AttemptExit::Code(0) => evidence::outputs(&self.stage, &self.cwd()),
+            _ => Default::default(),
+        };
+        AttemptReport {
+            summary: evidence::summary(&self.stage, &ran.exit, &ran.stdout, &ran.stderr),
+            exit: ran.exit,
+            duration: ran.elapsed,
+            output: ran.output,
+            survivors_killed: ran.survivors_killed,
+            produced,
+            missing_outputs,
+            agent: None,
+            selection: None,
+            objection: None,
+        }
+    }
+
+    pub(crate) fn not_started(&self, reason: String) -> AttemptReport {
+        self.report(Ran::without(AttemptExit::NotStarted { reason }))
+    }
+
+    /// Sends an observation; an owner that is gone has no use for it.
+    pub(crate) fn tell(&self, input: Input) {
+        drop(self.owner.send(Wake::Input(Box::new(input))));
+    }
+
+    pub(crate) fn tell_started(&self, identity: &ProcessIdentity) {
+        self.tell(Input::AttemptStarted {
+            stage: self.stage.id.clone(),
+            attempt: self.number,
+            process: identity.to_string(),
+        });
+    }
+}
+
+/// Reports the process as soon as there is one.
+struct Starting<'a> {
+    attempt: &'a Attempt,
+}
+
+impl Observer for Starting<'_> {
+    fn started(&mut self, identity: &ProcessIdentity) {
+        self.attempt.tell_started(identity);
+    }
+}
+
+impl Ran {
+    fn of(report: &Report) -> Self {
+        let stats = |stream: &co_process::StreamStats| StreamStats { bytes: stream.bytes };
+        Self {
+            exit: match report.exit {
+                Exit::Code(code) => AttemptExit::Code(code),
+                Exit::Signal(signal) => AttemptExit::Signal(signal),
+                Exit::TimedOut { after } => AttemptExit::TimedOut {
+                    after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                },
+                Exit::Cancelled => AttemptExit::Cancelled,
+                Exit::Lost => AttemptExit::Lost,
+            },
+            elapsed: report.elapsed,
+            output: OutputStats { stdout: stats(&report.stdout), stderr: stats(&report.stderr) },
+            stdout: report.stdout.excerpt.text(),
+            stderr: report.stderr.excerpt.text(),
+            survivors_killed: report.survivors_killed,
+        }
+    }
+
+    fn without(exit: AttemptExit) -> Self {
+        Self {
+            exit,
+            elapsed: Duration::ZERO,
+            output: OutputStats::default(),
+            stdout: String::new(),
+            stderr: String::new(),
+            survivors_killed: 0,
+        }
+    }
+}
+
+fn exit_of(error: &RunError) -> AttemptExit {
+    let reason = chain(error);
+    match error {
+        RunError::Capture { .. } => AttemptExit::NotRecorded { reason },
+        RunError::Survivors { .. } => AttemptExit::Lost,
+        _ => AttemptExit::NotStarted { reason },
+    }
+}
+
+/// An error with its causes, each once, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

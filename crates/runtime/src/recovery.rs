@@ -1,0 +1,147 @@
+//! Finds runs whose owner is gone and does what the engine's recovery plan says.
+
+use co_engine::{Input, Phase, RecoveryPlan, RecoveryStep, RunState, Seen, decide, plan_recovery};
+use co_log::{Append, Durability, LeaseHolder, RunFilter, RunHead};
+use co_model::{RunId, RunStatus, TaskId};
+use co_process::find_marked;
+
+use crate::environment::RUN_MARK;
+use crate::error::RuntimeError;
+use crate::orchestrator::Shared;
+use crate::{launch, owner, views};
+
+/// What recovery found at one run.
+#[derive(Debug, Clone)]
+pub struct RecoveryReport {
+    /// The run.
+    pub run: RunId,
+    /// Its task.
+    pub task: TaskId,
+    /// Where it stood.
+    pub status: RunStatus,
+    /// What is, or was, to be done.
+    pub plan: RecoveryPlan,
+    /// What became of the plan.
+    pub recovered: Recovered,
+}
+
+/// What became of a recovery plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovered {
+    /// It was only made.
+    Planned,
+    /// It was carried out.
+    Done,
+    /// Somebody else took the run in the meantime.
+    Overtaken,
+    /// It could not be carried out.
+    Failed(String),
+}
+
+/// The runs that may need recovery: unfinished ones, and ones whose views lag.
+pub(crate) fn candidates(shared: &Shared, run: Option<&RunId>) -> Result<Vec<RunHead>, RuntimeError> {
+    if let Some(run) = run {
+        let head = shared.log.head(run)?.ok_or_else(|| RuntimeError::UnknownRun(run.clone()))?;
+        return Ok(vec![head]);
+    }
+    let open = RunFilter {
+        statuses: vec![RunStatus::Queued, RunStatus::InProgress],
+        limit: 10_000,
+        ..RunFilter::default()
+    };
+    let lagging = RunFilter { stale_views: true, limit: 10_000, ..RunFilter::default() };
+    let mut heads = shared.log.heads(&open)?;
+    for head in shared.log.heads(&lagging)? {
+        if !heads.iter().any(|known| known.run == head.run) {
+            heads.push(head);
+        }
+    }
+    Ok(heads)
+}
+
+/// Plans the recovery of one run; `None` when its owner is alive or nothing is to be done.
+pub(crate) fn plan(
+    shared: &Shared,
+    head: &RunHead,
+    strict: bool,
+) -> Result<Option<(RunState, RecoveryPlan)>, RuntimeError> {
+    let over = head.progress.status.is_over() || head.progress.status == RunStatus::Interrupted;
+    let alive = head.holder.as_ref().is_some_and(|holder| !shared.is_gone(holder, strict));
+    let lag = views::lag(head.views_seq, head.last_seq);
+    if alive || (over && !lag) {
+        return Ok(None);
+    }
+    let state = launch::load(shared, &head.run)?;
+    let survivors = if over {
+        Vec::new()
+    } else {
+        find_marked(RUN_MARK, head.run.as_str()).iter().map(ToString::to_string).collect()
+    };
+    let seen = Seen { owner_alive: false, owner: describe(head.holder.as_ref()), survivors, views_lag: lag };
+    let plan = plan_recovery(&state, &seen);
+    Ok((!plan.steps.is_empty()).then_some((state, plan)))
+}
+
+fn describe(holder: Option<&LeaseHolder>) -> String {
+    match holder {
+        Some(holder) => format!("its owner, process {} on {}, is gone", holder.owner.process, holder.owner.host),
+        None => "nobody owns it".to_owned(),
+    }
+}
+
+/// Carries a plan out.
+pub(crate) fn execute(
+    shared: &Shared,
+    head: &RunHead,
+    state: &RunState,
+    plan: &RecoveryPlan,
+) -> Result<Recovered, RuntimeError> {
+    let mut state = state.clone();
+    for step in &plan.steps {
+        match step {
+            RecoveryStep::KillSurvivors { .. } => drop(launch::end_survivors(&head.run)?),
+            RecoveryStep::MarkInterrupted { detail } => {
+                if !mark(shared, head, &mut state, detail)? {
+                    return Ok(Recovered::Overtaken);
+                }
+            }
+            RecoveryStep::FinishCancelled => {
+                if !mark(shared, head, &mut state, "its owner is gone")? {
+                    return Ok(Recovered::Overtaken);
+                }
+            }
+            RecoveryStep::RewriteViews => views::write_all(shared, &state),
+        }
+    }
+    Ok(Recovered::Done)
+}
+
+/// Records that the owner is gone, unless the run has moved on. Fences the owner out, in case it
+/// only slept.
+fn mark(shared: &Shared, head: &RunHead, state: &mut RunState, detail: &str) -> Result<bool, RuntimeError> {
+    if matches!(state.phase, Phase::Interrupted { .. } | Phase::Finished { .. }) {
+        return Ok(true);
+    }
+    let now = shared.clock.now();
+    let Ok(decision) = decide(state, now, Input::OwnerGone { detail: detail.to_owned() }) else {
+        return Ok(false);
+    };
+    let progress = views::progress(&owner::foresee(state, now, &decision.events), &shared.options.layout);
+    let appended = shared.log.append_unowned(head.holder.as_ref(), true, &Append {
+        run: &head.run,
+        after: state.last_seq,
+        at: now,
+        events: &decision.events,
+        progress: &progress,
+        settled: &[],
+        durability: Durability::Synced,
+    });
+    match appended {
+        Ok(Some(recorded)) => {
+            launch::evolve(state, &recorded)?;
+            Ok(true)
+        }
+        Ok(None) | Err(co_log::LogError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,49 @@
+//! Views over all runs of a task. Several processes may finish runs at the same time, so reading
+//! the log and writing the files happens under a lock that the kernel releases with its holder.
+
+use std::fs::File;
+use std::time::Duration;
+
+use co_log::RunFilter;
+use co_model::TaskId;
+use co_views::{MetricsRecord, Totals, to_json};
+
+use crate::error::RuntimeError;
+use crate::orchestrator::Shared;
+use crate::views::write_atomically;
+
+/// How many of the newest runs the views list one by one; totals cover all of them.
+const RECENT_RUNS: usize = 200;
+
+/// Writes `metrics.json` and `state.json` of a task from the log.
+pub(crate) fn write(shared: &Shared, task: &TaskId) -> Result<(), RuntimeError> {
+    let layout = &shared.options.layout;
+    let folder = layout.runs_dir.join(task.as_str());
+    let lock_path = folder.join(".lock");
+    let failed = |source| RuntimeError::Files { path: lock_path.clone(), source };
+    let lock = File::options().create(true).append(true).open(&lock_path).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    let heads = shared.log.heads(&RunFilter {
+        task: Some(task.clone()),
+        limit: RECENT_RUNS,
+        ..RunFilter::default()
+    })?;
+    let totals = shared.log.totals(task)?;
+    let totals = Totals {
+        runs: totals.runs,
+        succeeded: totals.succeeded,
+        failed: totals.failed,
+        cancelled: totals.cancelled,
+        unfinished: totals.unfinished,
+        duration: Duration::from_millis(totals.duration_ms),
+        stages_passed: totals.stages_passed,
+        stages_failed: totals.stages_failed,
+    };
+    // A record that no longer parses was written by another version; it stays in the totals.
+    let recent: Vec<MetricsRecord> =
+        heads.iter().filter_map(|head| serde_json::from_str(head.progress.metrics.as_ref()?).ok()).collect();
+    let metrics = co_views::metrics(task, totals, &recent);
+    write_atomically(&layout.metrics_path(task), to_json(&metrics).as_bytes())?;
+    let state = co_views::task_state(task, totals, &recent);
+    write_atomically(&layout.state_path(task), to_json(&state).as_bytes())
+}

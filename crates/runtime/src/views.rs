@@ -1,0 +1,241 @@
+//! Views on disk: written behind the run, atomically, and rebuildable from the log.
+//!
+//! A writer of its own coalesces changes, so that a run of many short stages does not spend its
+//! time writing manifests. Views are not synced to the disk: after a power cut they are rebuilt.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use co_engine::{Phase, RunState};
+use co_log::Progress;
+use co_model::{EventSeq, RunId, StageStatus, Timestamp};
+use co_views::{Layout, to_json};
+
+use crate::error::RuntimeError;
+use crate::orchestrator::Shared;
+use crate::{launch, task_views};
+
+/// The shortest time between two writes of a live manifest.
+const WRITE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Writes the views of one run while it is under way.
+pub(crate) struct ViewWriter {
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Slot {
+    next: Mutex<Next>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Next {
+    pending: Option<(RunState, Timestamp)>,
+    closing: bool,
+}
+
+impl ViewWriter {
+    pub(crate) fn start(shared: Arc<Shared>) -> Result<Self, RuntimeError> {
+        let slot = Arc::new(Slot::default());
+        let (theirs, for_thread) = (Arc::clone(&slot), Arc::clone(&shared));
+        let thread = thread::Builder::new()
+            .name("views".to_owned())
+            .spawn(move || write_behind(&for_thread, &theirs))
+            .map_err(|source| RuntimeError::Thread { source })?;
+        Ok(Self { shared, slot, thread: Some(thread) })
+    }
+
+    /// Offers a newer state; only the newest is written.
+    pub(crate) fn update(&self, state: &RunState, heartbeat: Timestamp) {
+        let mut next = self.slot.next.lock().unwrap_or_else(PoisonError::into_inner);
+        next.pending = Some((state.clone(), heartbeat));
+        self.slot.changed.notify_one();
+    }
+
+    /// Ends the writer and writes everything a finished run leaves behind.
+    pub(crate) fn finish(mut self, state: &RunState) {
+        self.close();
+        write_all(&self.shared, state);
+    }
+
+    fn close(&mut self) {
+        {
+            let mut next = self.slot.next.lock().unwrap_or_else(PoisonError::into_inner);
+            next.closing = true;
+            next.pending = None;
+            self.slot.changed.notify_one();
+        }
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for ViewWriter {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn write_behind(shared: &Shared, slot: &Slot) {
+    let mut next = slot.next.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let idle = |next: &mut Next| next.pending.is_none() && !next.closing;
+        next = slot.changed.wait_while(next, idle).unwrap_or_else(PoisonError::into_inner);
+        let Some((state, heartbeat)) = next.pending.take() else { return };
+        drop(next);
+        shared.note(write_live(shared, &state, heartbeat));
+        next = slot.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |next: &mut Next| !next.closing;
+        let (guard, _) =
+            slot.changed.wait_timeout_while(next, WRITE_INTERVAL, open).unwrap_or_else(PoisonError::into_inner);
+        next = guard;
+    }
+}
+
+/// What changes while a run is under way: its manifest and its sign of life.
+fn write_live(shared: &Shared, state: &RunState, heartbeat: Timestamp) -> Result<(), RuntimeError> {
+    let layout = &shared.options.layout;
+    let created = &state.created;
+    let manifest = co_views::manifest(state, layout, shared.heartbeat(Some(heartbeat)));
+    write_atomically(&layout.manifest_path(&created.task, &created.run), to_json(&manifest).as_bytes())?;
+    write_atomically(&layout.heartbeat_path(&created.task, &created.run), format!("{heartbeat}\n").as_bytes())
+}
+
+/// Writes every view of a run that is not under way, and those of its task. Failures are noted:
+/// the log has everything, and `rebuild` writes them later.
+pub(crate) fn write_all(shared: &Shared, state: &RunState) {
+    let written = documents(shared, state)
+        .into_iter()
+        .try_for_each(|(path, text)| write_atomically(&path, text.as_bytes()))
+        .and_then(|()| task_views::write(shared, &state.created.task))
+        .and_then(|()| Ok(shared.log.views_written(state.run(), state.last_seq)?));
+    shared.note(written);
+}
+
+/// Writes the views of a run from its log, if nobody else does.
+pub(crate) fn refresh(shared: &Shared, run: &RunId) {
+    match launch::load(shared, run) {
+        Ok(state) => write_all(shared, &state),
+        Err(error) => shared.note(Err(error)),
+    }
+}
+
+/// The views of one run with their paths, byte for byte as they are written when it is not under way.
+fn documents(shared: &Shared, state: &RunState) -> Vec<(PathBuf, String)> {
+    let layout = &shared.options.layout;
+    let (task, run) = (&state.created.task, &state.created.run);
+    let summary = to_json(&co_views::run_summary(state, layout));
+    let heartbeat = state.completed_at.unwrap_or(state.updated_at);
+    let mut documents = vec![
+        (
+            layout.manifest_path(task, run),
+            to_json(&co_views::manifest(state, layout, shared.heartbeat(Some(heartbeat)))),
+        ),
+        (layout.heartbeat_path(task, run), format!("{heartbeat}\n")),
+        (layout.run_summary_path(task, run), summary.clone()),
+        (layout.task_manifest_path(task, run), summary),
+    ];
+    for record in &state.stages {
+        if let Some(artifact) = co_views::error_artifact(state, layout, record.id()) {
+            documents.push((layout.error_path(task, run, record.id()), to_json(&artifact)));
+        }
+    }
+    documents
+}
+
+/// A view that differs from what the log says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ViewDifference {
+    /// It is not there.
+    Missing(PathBuf),
+    /// Its bytes differ.
+    Differs(PathBuf),
+}
+
+/// What a rebuild found or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebuildReport {
+    /// The run.
+    pub run: RunId,
+    /// Views that were missing or different.
+    pub differences: Vec<ViewDifference>,
+    /// Whether they were written.
+    pub written: bool,
+}
+
+/// Compares the views of a run with its log, and writes them unless `check` is set.
+pub(crate) fn rebuild(shared: &Shared, run: &RunId, check: bool) -> Result<RebuildReport, RuntimeError> {
+    let state = launch::load(shared, run)?;
+    let mut differences = Vec::new();
+    for (path, text) in documents(shared, &state) {
+        match std::fs::read(&path) {
+            Ok(bytes) if bytes == text.as_bytes() => {}
+            Ok(_) => differences.push(ViewDifference::Differs(path)),
+            Err(_) => differences.push(ViewDifference::Missing(path)),
+        }
+    }
+    if !check {
+        for (path, text) in documents(shared, &state) {
+            write_atomically(&path, text.as_bytes())?;
+        }
+        task_views::write(shared, &state.created.task)?;
+        shared.log.views_written(run, state.last_seq)?;
+    }
+    Ok(RebuildReport { run: run.clone(), written: !check && !differences.is_empty(), differences })
+}
+
+/// Writes a file so that a reader sees the old bytes or the new ones, never a part.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RuntimeError> {
+    let failed = |source: io::Error| RuntimeError::Files { path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".writing-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// The searchable part of a state, as the log keeps it.
+pub(crate) fn progress(state: &RunState, layout: &Layout) -> Progress {
+    let count = |wanted: StageStatus| {
+        let stages = state.stages.iter().filter(|record| !record.removed && record.status() == wanted);
+        u32::try_from(stages.count()).unwrap_or(u32::MAX)
+    };
+    let detail = match &state.phase {
+        Phase::Finished { outcome } => outcome.detail().map(str::to_owned),
+        Phase::Interrupted { detail } => Some(detail.clone()),
+        Phase::Cancelling { .. } => Some("cancelling".to_owned()),
+        Phase::Created | Phase::Running => None,
+    };
+    let over = state.status().is_over();
+    Progress {
+        task: state.created.task.clone(),
+        pipeline: state.created.pipeline.id.clone(),
+        parent: state.created.settings.parent.clone(),
+        status: state.status(),
+        status_detail: detail,
+        created_at: state.created_at,
+        completed_at: state.completed_at,
+        stages_passed: count(StageStatus::Succeeded),
+        stages_failed: count(StageStatus::Failed),
+        stages_planned: state.plan.as_ref().map_or(0, |plan| u32::try_from(plan.stages.len()).unwrap_or(u32::MAX)),
+        summary: over.then(|| co_views::summary(state)),
+        metrics: over.then(|| to_json(&co_views::metrics_record(state, layout))),
+    }
+}
+
+/// Whether the views on disk lag behind the log.
+pub(crate) fn lag(views: EventSeq, last: EventSeq) -> bool {
+    views < last
+}

@@ -1,0 +1,240 @@
+//! What views say in words: details, reasons and summaries of runs and stages.
+
+use co_engine::{GuardrailStatus, Phase, RunState, StageRecord, StageState};
+use co_model::{
+    CommandLine, DurationText, FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus,
+    StageWork,
+};
+
+/// The machine-readable detail of a run's status: `stage:<id>:failed`, who cancelled it, what was
+/// found of a lost owner; `None` when the status says everything.
+pub fn status_detail(state: &RunState) -> Option<String> {
+    match &state.phase {
+        Phase::Created => None,
+        Phase::Running => {
+            let asking = |record: &&StageRecord| matches!(record.state, StageState::Asking { .. });
+            let gate = state.stages.iter().map(AsRef::as_ref).find(asking)?;
+            Some(format!("stage:{}:waiting", gate.id()))
+        }
+        Phase::Cancelling { actor, reason: None } => Some(format!("cancelling: asked by {actor}")),
+        Phase::Cancelling { actor, reason: Some(reason) } => {
+            Some(format!("cancelling: asked by {actor}: {reason}"))
+        }
+        Phase::Interrupted { detail } => Some(detail.clone()),
+        Phase::Finished { outcome } => outcome.detail().map(str::to_owned),
+    }
+}
+
+/// One line about a run for people.
+pub fn summary(state: &RunState) -> String {
+    let tally = Tally::of(state);
+    let stages = tally.sentence();
+    let first = match (&state.phase, state.status()) {
+        (Phase::Finished { outcome: RunOutcome::Failed { detail } }, _) => match blocking(state) {
+            Some((stage, why)) => format!("Failed at stage `{}`: {why}.", stage.id()),
+            None => format!("Failed: {detail}."),
+        },
+        (Phase::Finished { outcome: RunOutcome::Cancelled { detail } }, _) => {
+            format!("{}.", capitalized(detail))
+        }
+        (Phase::Interrupted { detail }, _) => format!("Interrupted: {detail}."),
+        (Phase::Cancelling { .. }, _) => "Being cancelled.".to_owned(),
+        (_, RunStatus::Queued) => return "Queued.".to_owned(),
+        (_, RunStatus::Succeeded) => "Succeeded.".to_owned(),
+        _ => "In progress.".to_owned(),
+    };
+    let guardrails = GuardrailStatus::of(state);
+    if state.status().is_over() && (guardrails.required || guardrails.counts.total > 0) {
+        format!("{first} {stages} {}", guardrails.sentence())
+    } else {
+        format!("{first} {stages}")
+    }
+}
+
+/// The stage that the run's failure goes back to.
+fn blocking(state: &RunState) -> Option<(&StageRecord, String)> {
+    state.stages.iter().filter(|record| !record.removed).find_map(|record| match record.outcome() {
+        Some(StageOutcome::Failed { reason, allowed: false }) => Some((record.as_ref(), failure(reason))),
+        _ => None,
+    })
+}
+
+/// How many stages of a run stand where; stages that an edit removed do not count.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) succeeded: u32,
+    pub(crate) failed: u32,
+    pub(crate) skipped: u32,
+    pub(crate) cancelled: u32,
+    pub(crate) open: u32,
+}
+
+impl Tally {
+    pub(crate) fn of(state: &RunState) -> Self {
+        let mut tally = Self::default();
+        for record in state.stages.iter().filter(|record| !record.removed) {
+            let counter = match record.status() {
+                StageStatus::Succeeded => &mut tally.succeeded,
+                StageStatus::Failed => &mut tally.failed,
+                StageStatus::Skipped => &mut tally.skipped,
+                StageStatus::Cancelled => &mut tally.cancelled,
+                StageStatus::Pending | StageStatus::Running | StageStatus::Waiting => &mut tally.open,
+            };
+            *counter += 1;
+        }
+        tally
+    }
+
+    fn sentence(self) -> String {
+        let Self { succeeded, failed, skipped, cancelled, open } = self;
+        let total = succeeded + failed + skipped + cancelled + open;
+        let plural = if total == 1 { "" } else { "s" };
+        let rest =
+            listed(&[(failed, "failed"), (skipped, "skipped"), (cancelled, "cancelled"), (open, "not over")]);
+        let separator = if rest.is_empty() { "" } else { ", " };
+        format!("{succeeded} of {total} stage{plural} succeeded{separator}{rest}.")
+    }
+}
+
+/// The numbers that are not zero, each with its word.
+pub(crate) fn listed<N: PartialEq + From<u32> + std::fmt::Display>(parts: &[(N, &str)]) -> String {
+    let zero = N::from(0);
+    let parts = parts.iter().filter(|(number, _)| *number != zero);
+    parts.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+/// One line about a stage for people; `None` while there is nothing to say.
+pub(crate) fn stage_summary(state: &RunState, record: &StageRecord) -> Option<String> {
+    match &record.state {
+        StageState::Pending | StageState::Attempting { .. } => None,
+        StageState::Backoff { attempt, due_at } => Some(format!("Attempt {attempt} is due at {due_at}.")),
+        StageState::Asking { message, .. } => Some(message.clone()),
+        StageState::Nested { run } => Some(format!("Child run {run} is under way.")),
+        StageState::Interrupted => Some("Interrupted: nobody saw how the attempt ended.".to_owned()),
+        StageState::Finished { outcome } => Some(outcome_summary(state, record, outcome)),
+    }
+}
+
+fn outcome_summary(state: &RunState, record: &StageRecord, outcome: &StageOutcome) -> String {
+    let reported =
+        || record.last_report().map(|report| report.summary.clone()).filter(|text| !text.is_empty());
+    match outcome {
+        StageOutcome::Skipped { reason } => skip(reason),
+        StageOutcome::Cancelled => "Cancelled.".to_owned(),
+        StageOutcome::Succeeded => match (&record.definition.work, &record.child) {
+            (StageWork::Gate(_), _) => answer(state, record).unwrap_or_else(|| "Approved.".to_owned()),
+            (StageWork::Pipeline(_), Some((run, _))) => format!("Child run {run} succeeded."),
+            _ => reported().unwrap_or_else(|| "Succeeded.".to_owned()),
+        },
+        StageOutcome::Failed { reason, .. } => {
+            let plain = || format!("{}.", capitalized(&failure(reason)));
+            match reason {
+                // These are told best by the output itself.
+                FailureReason::ExitCode(_) | FailureReason::Signal(_) | FailureReason::TimedOut => {
+                    reported().unwrap_or_else(plain)
+                }
+                FailureReason::Denied => answer(state, record).unwrap_or_else(plain),
+                _ => plain(),
+            }
+        }
+    }
+}
+
+/// What the person said at a gate.
+fn answer(state: &RunState, record: &StageRecord) -> Option<String> {
+    let answered = state.answers.iter().rev().find(|answer| answer.stage == *record.id())?;
+    let word = match answered.verdict? {
+        co_model::Verdict::Approve => "Approved",
+        co_model::Verdict::Deny => "Denied",
+    };
+    Some(match &answered.reason {
+        Some(reason) => format!("{word} by {}: {reason}", answered.actor),
+        None => format!("{word} by {}.", answered.actor),
+    })
+}
+
+/// Why a stage failed, as the end of a sentence.
+pub(crate) fn failure(reason: &FailureReason) -> String {
+    match reason {
+        FailureReason::ExitCode(code) => format!("exit code {code}"),
+        FailureReason::Signal(signal) => format!("ended by signal {signal}"),
+        FailureReason::TimedOut => "its time was over".to_owned(),
+        FailureReason::Lost => "nobody saw how it ended".to_owned(),
+        FailureReason::NotStarted(why) | FailureReason::NotRecorded(why) => why.clone(),
+        FailureReason::MissingOutputs(names) => format!("declared outputs are missing: {}", names.join(", ")),
+        FailureReason::Agent(class) => format!("the agent's turn failed ({class})"),
+        FailureReason::Denied => "it was denied".to_owned(),
+        FailureReason::Unanswered => "nobody answered in time".to_owned(),
+        FailureReason::ChildRun(run) => format!("child run {run} did not succeed"),
+        FailureReason::InvalidSelection(what) => what.clone(),
+    }
+}
+
+/// Why a stage was not run, as a sentence.
+pub(crate) fn skip(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::NotTargeted => "Not part of the target.".to_owned(),
+        SkipReason::NotPlanned => "Left out by the planner.".to_owned(),
+        SkipReason::StageFailed(stage) => format!("Stage `{stage}` did not succeed."),
+        SkipReason::NothingFailed => "Runs only after a failure, and there was none.".to_owned(),
+        SkipReason::RunCancelled => "The run was cancelled before it began.".to_owned(),
+        SkipReason::Removed => "The edited pipeline no longer has it.".to_owned(),
+    }
+}
+
+/// Why a stage was not run, as one word in kebab case.
+pub(crate) const fn skip_word(reason: &SkipReason) -> &'static str {
+    match reason {
+        SkipReason::NotTargeted => "not-targeted",
+        SkipReason::NotPlanned => "not-planned",
+        SkipReason::StageFailed(_) => "stage-failed",
+        SkipReason::NothingFailed => "nothing-failed",
+        SkipReason::RunCancelled => "run-cancelled",
+        SkipReason::Removed => "removed",
+    }
+}
+
+/// A time-out's limit in words.
+pub(crate) fn limit(after_ms: u64) -> String {
+    format!("ended after {}", DurationText(std::time::Duration::from_millis(after_ms)))
+}
+
+/// The command as a person would type it.
+pub(crate) fn command_text(line: &CommandLine) -> String {
+    match line {
+        CommandLine::Shell(line) => line.clone(),
+        CommandLine::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// Quotes a word for a POSIX shell, where it needs quotes.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argv_reads_as_it_would_be_typed() {
+        let argv = |words: &[&str]| {
+            command_text(&CommandLine::Argv(words.iter().map(|word| (*word).to_owned()).collect()))
+        };
+        assert_eq!(argv(&["cargo", "test", "--all"]), "cargo test --all");
+        assert_eq!(argv(&["echo", "it's", "", "a b", "$HOME"]), r"echo 'it'\''s' '' 'a b' '$HOME'");
+    }
+}
