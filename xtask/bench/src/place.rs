@@ -71,7 +71,7 @@ impl Place {
         let output = command.output()?;
         let stdout = successful(&command, output)?;
         serde_json::from_slice(&stdout)
-            .map_err(|error| format!("{command:?} printed no JSON: {error}").into())
+            .map_err(|error| format!("`{}` printed no JSON: {error}", line(&command)).into())
     }
 }
 
@@ -80,5 +80,12 @@ fn successful(command: &Command, output: Output) -> Outcome<Vec<u8>> {
         return Ok(output.stdout);
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{command:?} ended with {}: {}", output.status, stderr.trim()).into())
+    Err(format!("`{}` ended with {}: {}", line(command), output.status, stderr.trim()).into())
+}
+
+/// The command as one would type it, without the machine's paths: it may end up in the document.
+fn line(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
