@@ -207,6 +207,7 @@ pub(crate) struct RunsArguments {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct LogsArguments {
     /// The run; the newest of the task when none is named
     #[arg(long, value_name = "RUN")]

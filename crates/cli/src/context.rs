@@ -14,7 +14,7 @@ use co_views::Layout;
 
 use crate::args::{Format, Global};
 use crate::error::{CliError, Exit};
-use crate::output::Notes;
+use crate::output::{Notes, warn};
 
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -58,7 +58,7 @@ impl Context {
         }
         let loaded = co_config::load(root, &self.environment)?;
         for warning in &loaded.warnings {
-            self.notes.warning(&warning.to_string());
+            warn(&warning.to_string());
         }
         Ok(loaded)
     }
@@ -90,7 +90,7 @@ impl Context {
         }
         let log = SqliteLog::open(&self.layout.database(), mode)?;
         if let Some(note) = log.note() {
-            self.notes.warning(&note);
+            warn(&note);
         }
         let settings = &self.settings;
         let options = RuntimeOptions {

@@ -30,14 +30,14 @@ fn main() -> ExitCode {
     let spawner = match &arguments.command {
         Command::Start(_) | Command::Resume(_) | Command::Retry(_) => match co_process::Spawner::fork() {
             Ok(spawner) => Some(spawner),
-            Err(error) => return failed(Notes { quiet: false }, &CliError::of(Exit::Setup, &error)),
+            Err(error) => return failed(&CliError::of(Exit::Setup, &error)),
         },
         _ => None,
     };
     let notes = Notes { quiet: arguments.global.quiet };
     match run(arguments, spawner, notes) {
         Ok(exit) => code(exit),
-        Err(error) => failed(notes, &error),
+        Err(error) => failed(&error),
     }
 }
 
@@ -46,7 +46,7 @@ fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes)
     let format = global.format();
     match command {
         Command::Schema(arguments) => return commands::reference::schema(&arguments),
-        Command::Completions(arguments) => return commands::reference::completions(&arguments),
+        Command::Completions(arguments) => return Ok(commands::reference::completions(&arguments)),
         Command::Man(arguments) => return commands::reference::man(&arguments),
         _ => {}
     }
@@ -57,9 +57,9 @@ fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes)
     };
     let context = Context::resolve(&global, target, notes)?;
     match command {
-        Command::Start(arguments) => commands::start::start(&context, spawner, arguments),
+        Command::Start(arguments) => commands::start::start(&context, spawner, &arguments),
         Command::Resume(arguments) => commands::resume::resume(&context, spawner, arguments),
-        Command::Retry(arguments) => commands::resume::retry(&context, spawner, arguments),
+        Command::Retry(arguments) => commands::resume::retry(&context, spawner, &arguments),
         Command::Plan(arguments) => commands::plan::plan(&context, &arguments),
         Command::Status(arguments) => commands::status::status(&context, &arguments),
         Command::Runs(arguments) => commands::runs::runs(&context, arguments),
@@ -70,8 +70,8 @@ fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes)
         Command::Recover(arguments) => commands::mend::recover(&context, &arguments),
         Command::Rebuild(arguments) => commands::mend::rebuild(&context, &arguments),
         Command::Init(arguments) => commands::init::init(&context, &arguments),
-        Command::Doctor => commands::doctor::doctor(&context),
-        Command::Config(ConfigCommand::Explain) => commands::init::explain(&context),
+        Command::Doctor => Ok(commands::doctor::doctor(&context)),
+        Command::Config(ConfigCommand::Explain) => Ok(commands::init::explain(&context)),
         Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
             Err(CliError::new(Exit::Bug, format!("the command was taken before (format {format:?})")))
         }
@@ -87,8 +87,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn failed(notes: Notes, error: &CliError) -> ExitCode {
-    notes.error(&error.to_string(), error.hints());
+fn failed(error: &CliError) -> ExitCode {
+    output::complain(&error.to_string(), error.hints());
     code(error.exit)
 }
 

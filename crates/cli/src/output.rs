@@ -62,17 +62,18 @@ impl Notes {
         }
     }
 
-    /// Writes a warning, also when quiet.
-    pub(crate) fn warning(self, text: &str) {
-        write_error_line(&format!("{} {text}", paint(YELLOW, "warning:")));
-    }
+}
 
-    /// Writes an error with its advice.
-    pub(crate) fn error(self, text: &str, hints: &[String]) {
-        write_error_line(&format!("{} {text}", paint(RED, "error:")));
-        for hint in hints {
-            write_error_line(&format!("{} {hint}", paint(CYAN, " hint:")));
-        }
+/// Writes a warning to standard error, also when quiet.
+pub(crate) fn warn(text: &str) {
+    write_error_line(&format!("{} {text}", paint(YELLOW, "warning:")));
+}
+
+/// Writes an error with its advice to standard error.
+pub(crate) fn complain(text: &str, hints: &[String]) {
+    write_error_line(&format!("{} {text}", paint(RED, "error:")));
+    for hint in hints {
+        write_error_line(&format!("{} {hint}", paint(CYAN, " hint:")));
     }
 }
 

@@ -264,7 +264,7 @@ impl RunOwner {
         for effect in effects {
             match effect {
                 Effect::Launch { stage, attempt, thread, steer } => {
-                    self.launch(&stage, attempt, thread, steer)?
+                    self.launch(&stage, attempt, thread, steer)?;
                 }
                 Effect::Stop { stage, attempt } => {
                     if let Some(stop) = self.attempts.get(&(stage, attempt)) {

@@ -15,7 +15,7 @@ use crate::output::Data;
 /// How long an owner may take to answer before we say that it has not.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a cancelled run may take to end.
-const WINDING_DOWN: Duration = Duration::from_secs(60);
+const WINDING_DOWN: Duration = Duration::from_mins(1);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(25);
 

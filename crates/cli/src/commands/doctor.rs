@@ -39,7 +39,7 @@ impl Check {
     }
 }
 
-pub(crate) fn doctor(context: &Context) -> Result<Exit, CliError> {
+pub(crate) fn doctor(context: &Context) -> Exit {
     let checks = [
         Check::good("containment", containment().to_string()),
         git(),
@@ -59,7 +59,7 @@ pub(crate) fn doctor(context: &Context) -> Result<Exit, CliError> {
     }
     data.flush();
     let bad = checks.iter().any(|check| check.health == Health::Bad);
-    Ok(if bad { Exit::Setup } else { Exit::Done })
+    if bad { Exit::Setup } else { Exit::Done }
 }
 
 fn word(health: Health) -> &'static str {

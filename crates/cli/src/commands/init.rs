@@ -65,7 +65,7 @@ fn not_written(path: &Path, error: &std::io::Error) -> CliError {
     CliError::new(Exit::Setup, format!("failed to write `{}`: {error}", path.display()))
 }
 
-pub(crate) fn explain(context: &Context) -> Result<Exit, CliError> {
+pub(crate) fn explain(context: &Context) -> Exit {
     let rows = context.settings.explain();
     let source = |source: &Source| harmless(&source.to_string());
     match context.format {
@@ -87,10 +87,12 @@ pub(crate) fn explain(context: &Context) -> Result<Exit, CliError> {
             if context.format == Format::Json {
                 data.line(&format!("{:#}", Value::Array(list)));
             } else {
-                list.iter().for_each(|row| data.line(&row.to_string()));
+                for row in &list {
+                    data.line(&row.to_string());
+                }
             }
             data.flush();
         }
     }
-    Ok(Exit::Done)
+    Exit::Done
 }

@@ -64,17 +64,16 @@ fn text(data: &mut Data, report: &RecoveryReport) {
 
 pub(crate) fn rebuild(context: &Context, arguments: &RebuildArguments) -> Result<Exit, CliError> {
     let orchestrator = context.existing()?;
-    let runs: Vec<RunId> = match &arguments.run {
-        Some(run) => vec![run.clone()],
-        None => {
-            let filter = RunFilter { task: context.named_task(), limit: 1_000_000, ..RunFilter::default() };
-            let heads = orchestrator.runs(&filter)?;
-            // Live runs write their views themselves.
-            let idle = heads.into_iter().filter(|head| {
-                head.progress.status.is_over() || head.progress.status == co_model::RunStatus::Interrupted
-            });
-            idle.map(|head| head.run).collect()
-        }
+    let runs: Vec<RunId> = if let Some(run) = &arguments.run {
+        vec![run.clone()]
+    } else {
+        let filter = RunFilter { task: context.named_task(), limit: 1_000_000, ..RunFilter::default() };
+        let heads = orchestrator.runs(&filter)?;
+        // Live runs write their views themselves.
+        let idle = heads.into_iter().filter(|head| {
+            head.progress.status.is_over() || head.progress.status == co_model::RunStatus::Interrupted
+        });
+        idle.map(|head| head.run).collect()
     };
     let mut data = Data::exact();
     let mut different = 0;

@@ -29,13 +29,13 @@ pub(crate) fn schema(arguments: &SchemaArguments) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<Exit, CliError> {
+pub(crate) fn completions(arguments: &CompletionsArguments) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "codex-orchestrator", &mut script);
     let mut data = Data::exact();
     data.bytes(&script);
     data.flush();
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 pub(crate) fn man(arguments: &ManArguments) -> Result<Exit, CliError> {

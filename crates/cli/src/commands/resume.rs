@@ -78,7 +78,7 @@ fn token(context: &Context, flag: Option<String>) -> Result<TokenOffer, CliError
 pub(crate) fn retry(
     context: &Context,
     spawner: Option<Spawner>,
-    arguments: RetryArguments,
+    arguments: &RetryArguments,
 ) -> Result<Exit, CliError> {
     context.existing_log()?;
     let orchestrator = context.running(spawner)?;

@@ -32,7 +32,9 @@ pub(crate) fn runs(context: &Context, arguments: RunsArguments) -> Result<Exit, 
         }
         Format::Jsonl => {
             let mut data = Data::exact();
-            heads.iter().for_each(|head| data.line(&document(context, head).to_string()));
+            for head in &heads {
+                data.line(&document(context, head).to_string());
+            }
             data.flush();
         }
         Format::Text => text(context, &heads),

@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 use crate::args::{Format, HudOptions, RunOptions, StartArguments};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::Data;
+use crate::output::{Data, warn};
 use crate::progress::Progress;
 use crate::screen;
 
@@ -26,11 +26,11 @@ const PAGE: usize = 500;
 pub(crate) fn start(
     context: &Context,
     spawner: Option<Spawner>,
-    arguments: StartArguments,
+    arguments: &StartArguments,
 ) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
-    let settings = settings(context, &arguments)?;
+    let settings = settings(context, arguments);
     // A pipeline that cannot be planned is refused before anything is written.
     plan(&pipeline, &plan_request(&settings))?;
     let request = StartRequest {
@@ -60,18 +60,18 @@ pub(crate) fn select(loaded: &Loaded, id: Option<&str>) -> Result<Pipeline, CliE
     Ok(pipeline.clone())
 }
 
-fn settings(context: &Context, arguments: &StartArguments) -> Result<RunSettings, CliError> {
+fn settings(context: &Context, arguments: &StartArguments) -> RunSettings {
     let RunOptions { execution_mode, parallel, .. } = &arguments.options;
     let instructions = context.instructions();
     for warning in &instructions.warnings {
-        context.notes.warning(warning);
+        warn(warning);
     }
     let sources: Vec<(String, String)> = instructions
         .sources
         .iter()
         .map(|source| (context.layout.show(&source.path), source.sha256.clone()))
         .collect();
-    Ok(RunSettings {
+    RunSettings {
         actor: Some(context.settings.actor.value.clone()),
         parent: arguments.parent_run.clone(),
         retry_of: None,
@@ -85,7 +85,7 @@ fn settings(context: &Context, arguments: &StartArguments) -> Result<RunSettings
         resume_token_sha256: None,
         instructions_sha256: (!sources.is_empty()).then(|| instructions.combined_sha256.clone()),
         instructions: sources,
-    })
+    }
 }
 
 pub(crate) fn plan_request(settings: &RunSettings) -> co_engine::PlanRequest<'_> {
@@ -107,7 +107,7 @@ fn mend_others(context: &Context, orchestrator: &Orchestrator) {
                 ));
             }
         }
-        Err(error) => context.notes.warning(&CliError::from(error).to_string()),
+        Err(error) => warn(&CliError::from(error).to_string()),
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn follow(
     let shown = watch(context, orchestrator, &handle, &stop, interactive);
     let outcome = handle.join();
     for warning in orchestrator.take_warnings() {
-        context.notes.warning(&warning);
+        warn(&warning);
     }
     shown?;
     let snapshot = orchestrator.snapshot(&run)?;
@@ -166,7 +166,7 @@ fn listen_for_signals() -> Result<Arc<StopRequests>, CliError> {
         .spawn(move || {
             for signal in signals.forever() {
                 // The first one is kept: it decides the exit code.
-                drop(noted.signal.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed));
+                let _ = noted.signal.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
                 noted.times.fetch_add(1, Ordering::Release);
             }
         })
