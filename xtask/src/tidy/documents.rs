@@ -1,6 +1,6 @@
 //! What documents promise must be true of the code, and the other way round.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, TextFile};
 
@@ -39,14 +39,21 @@ pub(super) fn check_guarantees(architecture: Option<&TextFile>, code: &[TextFile
 /// Each environment variable in the product's code is explained to users.
 pub(super) fn check_variables(code: &[TextFile], documents: &[TextFile]) -> Vec<Finding> {
     let explained: BTreeSet<&str> = documents.iter().flat_map(|file| variables(&file.text)).collect();
-    let mut findings = Vec::new();
-    for file in code.iter().filter(|file| file.path.starts_with("crates/")) {
-        let used: BTreeSet<&str> = variables(&file.text).collect();
-        for name in used.difference(&explained) {
-            findings.push(Finding::new(&file.path, format!("`{name}` is in neither README.md nor docs/")));
+    let mut unexplained: BTreeMap<&str, &str> = BTreeMap::new();
+    for file in code.iter().filter(|file| is_shipped(&file.path)) {
+        for name in variables(&file.text).filter(|name| !explained.contains(name)) {
+            unexplained.entry(name).or_insert(&file.path);
         }
     }
+    let findings = unexplained.into_iter();
     findings
+        .map(|(name, path)| Finding::new(path, format!("`{name}` is in neither README.md nor docs/")))
+        .collect()
+}
+
+/// Whether users run it: not the test kit, not tests.
+fn is_shipped(path: &str) -> bool {
+    path.starts_with("crates/") && !path.starts_with("crates/testkit/") && !path.contains("/tests/")
 }
 
 struct Guarantee {
@@ -146,6 +153,8 @@ mod tests {
         let code = [
             file("crates/x/src/lib.rs", &format!("const A: &str = \"{runs}_DIR\"; // {VARIABLE_PREFIX}*")),
             file("crates/x/src/b.rs", &format!("\"{runs}\"")),
+            file("crates/x/src/c.rs", &format!("\"{runs}\" again")),
+            file("crates/x/tests/it/main.rs", &format!("\"{VARIABLE_PREFIX}IN_TESTS\"")),
             file("xtask/src/lib.rs", &format!("\"{VARIABLE_PREFIX}ELSEWHERE\"")),
         ];
         let documents = [file("docs/settings.md", &format!("Set `{runs}_DIR`."))];

@@ -36,8 +36,8 @@ const FORBIDDEN: &[Forbidden] = &[
         allowed_in: &[],
     },
     Forbidden { text: concat!("d", "bg!("), instead: "remove it", allowed_in: &[] },
-    Forbidden { text: concat!("TO", "DO"), instead: "do it, or write an issue", allowed_in: &[] },
-    Forbidden { text: concat!("FIX", "ME"), instead: "fix it, or write an issue", allowed_in: &[] },
+    Forbidden { text: concat!("// TO", "DO"), instead: "do it, or write an issue", allowed_in: &[] },
+    Forbidden { text: concat!("// FIX", "ME"), instead: "fix it, or write an issue", allowed_in: &[] },
     Forbidden { text: concat!("sleep(", "Duration"), instead: "wait on a condition", allowed_in: SLEEPERS },
 ];
 
