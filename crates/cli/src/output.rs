@@ -61,7 +61,6 @@ impl Notes {
             write_error_line(text);
         }
     }
-
 }
 
 /// Writes a warning to standard error, also when quiet.

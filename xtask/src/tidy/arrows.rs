@@ -63,8 +63,10 @@ const ROOMS: &[Room] = &[
             "co-git",
             "co-runtime",
             "co-hud",
+            // Plans and states are values; the cli shows them and asks the engine for nothing else.
+            "co-engine",
         ],
-        tests_use: &["co-engine"],
+        tests_use: &[],
     },
     // Tools beside the house: nothing of the product may use them.
     Room { floor: 0, package: TEST_KIT, uses: &[], tests_use: &[] },

@@ -1,0 +1,7 @@
+//! The built program, driven from outside as its users drive it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on must fail")]
+
+mod agents;
+mod commands;
+mod faults;
+mod support;
