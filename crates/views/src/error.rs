@@ -11,6 +11,7 @@ use crate::command::{deciding_report, stage_number};
 use crate::json::{Time, count};
 use crate::layout::Layout;
 use crate::sentence;
+use crate::words::ExitWord;
 
 /// Why a stage failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -51,7 +52,7 @@ pub struct ErrorDetails {
     pub summary: Option<String>,
     /// How many attempts were made in all.
     pub attempts: u32,
-    /// Output of the last attempt.
+    /// Output of the last attempt; null when it never began.
     pub log_path: Option<String>,
     /// Declared outputs that were missing.
     pub missing_outputs: Vec<String>,
@@ -85,10 +86,12 @@ pub fn error_artifact(state: &RunState, layout: &Layout, stage: &StageId) -> Opt
             message: sentence::failure(reason),
             allowed: *allowed,
             exit_code: exit.as_ref().and_then(|exit| exit.code),
-            exit,
             summary: report.map(|report| report.summary.clone()),
             attempts: count(record.attempts.len()),
-            log_path: last.map(|attempt| layout.show(&layout.attempt_log(task, run, stage, attempt.number))),
+            log_path: last
+                .filter(|_| exit.as_ref().is_none_or(|exit| exit.kind != ExitWord::NotStarted))
+                .map(|attempt| layout.show(&layout.attempt_log(task, run, stage, attempt.number))),
+            exit,
             missing_outputs: report.map(|report| report.missing_outputs.clone()).unwrap_or_default(),
             agent,
             child_run_id: match reason {

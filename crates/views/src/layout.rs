@@ -152,8 +152,8 @@ mod tests {
     fn log_names_follow_from_the_stage_and_the_attempt() {
         let (task, run, stage) = ids();
         let log = |attempt| layout().show(&layout().attempt_log(&task, &run, &stage, attempt));
-        assert_eq!(log(1), ".runs/0101/cli/r1/logs/t-che-7-1d09f2c2.log");
-        assert_eq!(log(2), ".runs/0101/cli/r1/logs/t-che-7-1d09f2c2.2.log");
+        assert_eq!(log(1), ".runs/0101/cli/r1/logs/t-che-7-d3ff96c5.log");
+        assert_eq!(log(2), ".runs/0101/cli/r1/logs/t-che-7-d3ff96c5.2.log");
         let plain = StageId::new("cargo-test").expect("a valid id");
         let index = layout().attempt_index(&task, &run, &plain, 3);
         assert_eq!(layout().show(&index), ".runs/0101/cli/r1/logs/cargo-test.3.index.jsonl");

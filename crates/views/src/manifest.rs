@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::command::{CommandView, command_views};
-use crate::json::Time;
+use crate::json::{Time, count};
 use crate::layout::Layout;
 use crate::sentence;
 use crate::words::{AnswerWord, DriftWord, ModeWord, ResumeWord, RunStatusWord};
@@ -387,12 +387,13 @@ fn planner(state: &RunState) -> Option<RoleVerdict> {
     if stages.iter().any(|record| record.outcome().is_none()) {
         return None;
     }
+    let planned = sentence::counted(count(plan.stages.len()), "stage");
     let mut reasons = vec![match &plan.target {
-        Some(target) => format!("{} stages are planned for the target `{target}`.", plan.stages.len()),
-        None => format!("{} stages are planned.", plan.stages.len()),
+        Some(target) => format!("The plan has {planned}, for the target `{target}`."),
+        None => format!("The plan has {planned}."),
     }];
     if !plan.skipped.is_empty() {
-        reasons.push(format!("{} stages are left out.", plan.skipped.len()));
+        reasons.push(format!("It leaves out {}.", sentence::counted(count(plan.skipped.len()), "stage")));
     }
     let failed = stages.iter().filter(|record| record.outcome().is_some_and(StageOutcome::blocks_success));
     reasons.extend(failed.clone().map(|record| format!("Stage `{}` did not succeed.", record.id())));

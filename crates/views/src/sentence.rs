@@ -2,8 +2,8 @@
 
 use co_engine::{GuardrailStatus, Phase, RunState, StageRecord, StageState};
 use co_model::{
-    CommandLine, DurationText, FailureReason, Role, RunOutcome, RunStatus, SkipReason, StageOutcome,
-    StageStatus, StageWork,
+    CommandLine, DurationText, FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus,
+    StageWork,
 };
 
 /// The machine-readable detail of a run's status: `stage:<id>:failed`, who cancelled it, what was
@@ -57,10 +57,7 @@ fn run_sentences(state: &RunState) -> String {
     let first = match (&state.phase, state.status()) {
         (Phase::Finished { outcome: RunOutcome::Failed { detail } }, _) => match blocking(state) {
             Some((stage, why)) => format!("Failed at stage `{}`: {why}.", stage.id()),
-            None => match rejection(state) {
-                Some(reason) => joined(&[format!("Rejected: {reason}")]),
-                None => format!("Failed: {detail}."),
-            },
+            None => rejection(state).unwrap_or_else(|| format!("Failed: {detail}.")),
         },
         (Phase::Finished { outcome: RunOutcome::Cancelled { detail } }, _) => {
             format!("{}.", capitalized(detail))
@@ -87,13 +84,20 @@ fn blocking(state: &RunState) -> Option<(&StageRecord, String)> {
     })
 }
 
-/// What the first negative verdict rests on.
-fn rejection(state: &RunState) -> Option<&str> {
-    let verdicts = [Role::Builder, Role::Tester, Role::Reviewer];
-    let negative =
-        verdicts.into_iter().filter_map(|role| state.judgement(role)).find(|verdict| !verdict.success)?;
-    // A verdict that only takes over the one before it, or only lacks evidence, has nothing to add.
-    negative.reasons.iter().map(String::as_str).find(|reason| reason.starts_with("Stage "))
+/// Why a run failed in which no stage did.
+fn rejection(state: &RunState) -> Option<String> {
+    let present = || state.stages.iter().filter(|record| !record.removed);
+    if let Some(stage) = present().find(|record| record.outcome() == Some(&StageOutcome::Cancelled)) {
+        return Some(format!("Failed: stage `{}` was cancelled.", stage.id()));
+    }
+    let objection = |record: &StageRecord| match record.outcome() {
+        Some(StageOutcome::Succeeded) => record.last_report()?.objection.clone(),
+        _ => None,
+    };
+    if let Some((stage, why)) = present().find_map(|record| Some((record.id(), objection(record)?))) {
+        return Some(joined(&[format!("Rejected by stage `{stage}`: {why}")]));
+    }
+    (!GuardrailStatus::of(state).satisfied()).then(|| "Failed: the guardrails are not satisfied.".to_owned())
 }
 
 /// How many stages of a run stand where; stages that an edit removed do not count.
@@ -125,12 +129,17 @@ impl Tally {
     fn sentence(self) -> String {
         let Self { succeeded, failed, skipped, cancelled, open } = self;
         let total = succeeded + failed + skipped + cancelled + open;
-        let plural = if total == 1 { "" } else { "s" };
         let rest =
             listed(&[(failed, "failed"), (skipped, "skipped"), (cancelled, "cancelled"), (open, "not over")]);
         let separator = if rest.is_empty() { "" } else { ", " };
-        format!("{succeeded} of {total} stage{plural} succeeded{separator}{rest}.")
+        format!("{succeeded} of {} succeeded{separator}{rest}.", counted(total, "stage"))
     }
+}
+
+/// A number with its noun.
+pub(crate) fn counted<N: Copy + PartialEq + From<u32> + std::fmt::Display>(number: N, noun: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// The numbers that are not zero, each with its word.

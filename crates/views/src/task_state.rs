@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::json::Time;
 use crate::metrics::{MetricsRecord, MetricsTotals, Totals, newest_first};
-use crate::sentence::listed;
+use crate::sentence::{counted, listed};
 use crate::words::RunStatusWord;
 
 /// The run history of a task.
@@ -64,7 +64,6 @@ pub fn task_state(task: &TaskId, totals: Totals, recent: &[MetricsRecord]) -> Ta
 
 fn task_sentence(totals: Totals) -> String {
     let Totals { runs, succeeded, failed, cancelled, unfinished, .. } = totals;
-    let plural = if runs == 1 { "" } else { "s" };
     let parts = listed(&[
         (succeeded, "succeeded"),
         (failed, "failed"),
@@ -72,7 +71,7 @@ fn task_sentence(totals: Totals) -> String {
         (unfinished, "not over"),
     ]);
     let separator = if parts.is_empty() { "" } else { ": " };
-    format!("{runs} run{plural}{separator}{parts}.")
+    format!("{}{separator}{parts}.", counted(runs, "run"))
 }
 
 fn task_run(record: &MetricsRecord) -> TaskRun {

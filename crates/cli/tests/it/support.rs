@@ -128,7 +128,8 @@ impl Project {
     #[track_caller]
     pub(crate) fn json_file(&self, path: impl AsRef<Path>) -> Value {
         let path = self.root().join(path);
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", path.display()))
     }
 

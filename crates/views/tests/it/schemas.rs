@@ -75,3 +75,38 @@ fn every_schema_refuses_what_it_does_not_describe() {
     }
     assert!(SCHEMA_NAMES.iter().all(|name| seen.contains(name)), "not all schemas were tried: {seen:?}");
 }
+
+/// The part of `docs/formats.md` between a heading and the next one of its kind.
+fn documented(heading: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats.md");
+    let text = std::fs::read_to_string(path).expect("the formats are documented");
+    let (_, section) = text.split_once(&format!("## {heading}\n")).expect("the section exists");
+    section.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn every_event_and_every_field_of_it_is_documented() {
+    let section = documented("The event stream");
+    let events = shipped("event");
+    for event in events["oneOf"].as_array().expect("one entry per type") {
+        let properties = &event["properties"];
+        let name = properties["type"]["const"].as_str().expect("a name");
+        let row = section.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("`{name}` is not documented"));
+        for field in properties["data"]["required"].as_array().into_iter().flatten() {
+            let field = field.as_str().expect("a name");
+            assert!(row.contains(&format!("`{field}`")), "`{name}` does not document `{field}`");
+        }
+    }
+}
+
+#[test]
+fn every_field_of_the_manifest_is_documented() {
+    let section = documented("The manifest");
+    let schema = shipped("manifest");
+    let parts = [&schema, &schema["$defs"]["CommandView"], &schema["$defs"]["AttemptView"]];
+    for field in parts.iter().flat_map(|part| part["required"].as_array().expect("required fields")) {
+        let field = field.as_str().expect("a name");
+        assert!(section.contains(&format!("`{field}`")), "`{field}` is not documented");
+    }
+}

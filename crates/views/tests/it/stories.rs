@@ -5,7 +5,7 @@ use std::time::Duration;
 use co_engine::Input;
 use co_model::{
     Actor, AgentFailure, AgentOutcome, AttemptExit, AttemptReport, ChangeKind, Command, CommandKey, Event,
-    ExecutionMode, FileChange, Needs, ProducedFile, Role, RunOutcome, RunSettings, Stage, ThreadId,
+    ExecutionMode, FileChange, Needs, Pipeline, ProducedFile, Role, RunOutcome, RunSettings, Stage, ThreadId,
     TokenUsage, Verdict, When,
 };
 use indexmap::IndexMap;
@@ -30,6 +30,7 @@ pub(crate) fn all() -> Vec<(&'static str, Script)> {
         ("gate", gates()),
         ("waiting", waiting()),
         ("narrowed", narrowed()),
+        ("unguarded", unguarded()),
     ]
 }
 
@@ -281,5 +282,13 @@ fn narrowed() -> Script {
     script.finish("web", passed());
     let objection = Some("the diff touches generated files".to_owned());
     script.finish("review", AttemptReport { objection, ..passed() });
+    script
+}
+
+/// A guardrail is required, but the pipeline has none.
+fn unguarded() -> Script {
+    let definition = Pipeline { guardrails_required: true, ..pipeline(vec![shell("build", "make")]) };
+    let mut script = Script::start(definition);
+    script.finish("build", passed());
     script
 }
