@@ -183,7 +183,7 @@ mod tests {
         fn log(&mut self, _: Option<&str>, _: Option<u64>, _: usize) -> LogWindow {
             let mut world = self.0.borrow_mut();
             // The log is asked for after the frame: here the run moves on between the two.
-            if world.ends_while_drawn && world.frame.stages[0].status == StageStatus::Running {
+            if world.ends_while_drawn && world.frame.status_detail.is_none() {
                 succeed(&mut world.frame);
                 world.frame.status_detail = Some("the last word".to_owned());
                 world.rung = true;
@@ -298,6 +298,15 @@ mod tests {
         let (last, screen, world) = watch_world(World { ends_while_drawn: true, ..world([]) });
         assert_eq!(last, world.0.borrow().frame);
         assert!(screen.contains("✓ succeeded") && screen.contains("the last word"), "{screen}");
+    }
+
+    #[test]
+    fn last_words_after_the_end_are_shown_too() {
+        let mut over = World { ends_while_drawn: true, ..world([]) };
+        succeed(&mut over.frame);
+        let (last, screen, world) = watch_world(over);
+        assert_eq!(last, world.0.borrow().frame);
+        assert!(screen.contains("the last word"), "{screen}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn asking(text: &str) -> Frame {
 }
 
 fn footer(view: &View) -> String {
-    screen(view, SIZE).lines().last().unwrap().to_owned()
+    screen(view, SIZE).lines().last().unwrap_or_default().to_owned()
 }
 
 #[test]

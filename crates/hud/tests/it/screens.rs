@@ -1,5 +1,7 @@
 //! Snapshots of whole screens.
 
+use std::fmt::Write as _;
+
 use co_hud::{Question, final_text};
 use crossterm::event::{KeyCode, KeyEvent};
 use insta::assert_snapshot;
@@ -110,7 +112,8 @@ fn small_screens_keep_what_matters() {
     let mut out = String::new();
     for size in [(40, 10), (20, 5), (20, 3), (9, 2), (1, 1)] {
         let mut source = Still::new(frame.clone()).with_log(&["a line of the log"]);
-        out += &format!("{} × {}\n{}", size.0, size.1, screen(&view(&mut source, size), size));
+        writeln!(out, "{} × {}", size.0, size.1).unwrap();
+        out.push_str(&screen(&view(&mut source, size), size));
     }
     assert_snapshot!(out);
 }
