@@ -148,6 +148,7 @@ impl Case {
                 deaths += 1;
                 assert!(at < 200, "the run never ends");
             }
+            world.all_agree();
         }
         // Every stage is at least begun and ended on either side.
         assert!(deaths >= 4 * self.stages.len() - 4, "only {deaths} deaths");
@@ -190,7 +191,7 @@ impl Case {
         }
         self.every_stage_was_run_well(world);
         world.wait_until_nothing_is_left();
-        world.all_agree();
+        world.every_view_parses();
         true
     }
 
@@ -208,7 +209,7 @@ impl Case {
             // One way to go on: mend first, and find nothing left over.
             world.project.run(&["recover"]).expect(0);
             assert_eq!(world.marked(), Vec::<i32>::new());
-            world.all_agree();
+            before.iter().for_each(|(run, _)| world.is_told_truly(run));
         }
         let own = &before.iter().find(|(id, _)| id == run).expect("the run itself").1;
         if last_status(own) == Some("succeeded") {
@@ -225,9 +226,9 @@ impl Case {
             assert_eq!(world.count(&format!("+{stage}")), count, "`{stage}` had succeeded");
         }
         for run in world.family(run) {
+            world.is_told_truly(&run);
+            assert_eq!(world.project.manifest(&run)["status"], "succeeded");
             let attempts = world.events(&run);
-            let manifest = world.project.manifest(&run);
-            assert_eq!(manifest["status"], "succeeded", "{manifest:#}");
             for stage in self.stages {
                 let begun = attempts.iter().filter(|event| {
                     event["type"] == "attempt_starting" && event["data"]["stage_id"] == *stage
@@ -244,7 +245,7 @@ impl Case {
             world.project.run(arguments).expect(0);
             return;
         }
-        let mut child = world.project.spawn(arguments);
+        let mut child = world.project.command(arguments).spawn().unwrap();
         let status = wait_for("the run ends", || {
             for run in world.folders().difference(known).filter(|run| is_waiting(world, run)) {
                 // Refused when the answer was in already and is about to be taken.
