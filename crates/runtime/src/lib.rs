@@ -19,6 +19,7 @@ mod recovery;
 mod request;
 mod task_views;
 mod token;
+mod unowned;
 mod views;
 mod worktree;
 
