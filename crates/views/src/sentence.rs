@@ -28,9 +28,17 @@ pub fn status_detail(state: &RunState) -> Option<String> {
 /// Longest line for people in characters, the ellipsis included.
 const LONGEST_LINE: usize = 240;
 
-/// Makes one line of any text: control characters become blanks, what is too long is cut.
+/// Says whether a character shows itself and nothing more: it neither moves a terminal's cursor
+/// nor turns the direction of the text around it (Unicode's bidirectional controls, UAX #9).
+pub fn is_plain(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let breaks = matches!(c, '\u{2028}' | '\u{2029}');
+    !(c.is_control() || turns || breaks)
+}
+
+/// Makes one line of any text: what is not plain becomes a blank, what is too long is cut.
 pub(crate) fn one_line(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let plain = |c: char| if is_plain(c) { c } else { ' ' };
     if text.chars().count() <= LONGEST_LINE {
         return text.chars().map(plain).collect();
     }

@@ -4,14 +4,14 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use co_model::{EventSeq, RunId, RunStatus, StageId};
-use co_process::{Chunk, Follower, OutputLog, Stream, plain_text};
+use co_process::{Chunk, Follower, OutputLog, Stream};
 use co_runtime::{Orchestrator, RunSnapshot};
 use serde_json::json;
 
 use crate::args::{Format, LogsArguments};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{BOLD, DIM, Data, RED, paint};
+use crate::output::{BOLD, DIM, Data, RED, harmless_output, paint};
 
 /// How often a followed log is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -160,7 +160,7 @@ fn shown(
         if arguments.stderr && chunk.stream != Stream::Stderr {
             return;
         }
-        let text = plain_text(&chunk.bytes);
+        let text = harmless_output(&chunk.bytes);
         if format != Format::Text {
             let line = json!({
                 "at": co_model::Timestamp::from_millis(i64::try_from(chunk.at).unwrap_or(i64::MAX)).to_string(),
