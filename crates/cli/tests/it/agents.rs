@@ -19,6 +19,12 @@ const ONE_AGENT: &str = r#"[{"id": "main", "stages": [
     {"kind": "agent", "id": "edit", "prompt": "Change the greeting."}
 ]}]"#;
 
+/// The same, tried twice when it is worth it.
+const RETRIED_AGENT: &str = r#"[{"id": "main", "stages": [
+    {"kind": "agent", "id": "edit", "prompt": "Change the greeting.",
+     "retry": {"max_attempts": 2, "backoff": "0s"}}
+]}]"#;
+
 /// A project whose agents are the real Codex CLI, with a home of its own and a scripted model.
 struct Bench {
     server: ModelServer,
@@ -95,4 +101,14 @@ fn wait_until_gone(run: &str) {
 
 fn touch(path: &Path) {
     std::fs::write(path, []).unwrap();
+}
+
+/// What the user said in a request's input, oldest first.
+fn user_messages(request: &RecordedRequest) -> Vec<String> {
+    let items = request.body["input"].as_array().expect("an input");
+    let said = items.iter().filter(|item| item["role"] == "user");
+    let texts = said.map(|item| item["content"].as_array().expect("content"));
+    texts
+        .map(|parts| parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"))
+        .collect()
 }

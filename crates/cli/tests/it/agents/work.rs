@@ -3,7 +3,7 @@
 use co_testkit::Step;
 use serde_json::json;
 
-use super::{Bench, ONE_AGENT, stage, touch, update, wait_until_gone};
+use super::{Bench, ONE_AGENT, stage, touch, update, user_messages, wait_until_gone};
 
 const EDIT_AND_TEST: &str = r#"[{"id": "main", "stages": [
     {"id": "facts", "command": "echo the greeting is cold"},
@@ -66,14 +66,15 @@ fn a_killed_orchestrator_leaves_nobody_behind_and_a_resume_goes_on_in_the_same_t
     let bench = Bench::new(
         ONE_AGENT,
         [
-            Step::shell("setsid sleep 600 >/dev/null 2>&1 & sleep 600 >/dev/null 2>&1 & echo left two"),
+            Step::shell("setsid sleep 600 >/dev/null 2>&1 & echo left one"),
             Step::hang(),
             update("*** Update File: greeting.txt\n@@\n-hello\n+goodbye\n"),
             Step::message("Now it is changed."),
         ],
     );
     let (mut child, run) = bench.start_until_asked(2);
-    assert!(co_process::find_marked(co_runtime::RUN_MARK, &run).len() >= 3, "codex and two commands");
+    let alive = co_process::find_marked(co_runtime::RUN_MARK, &run);
+    assert!(alive.len() >= 2, "codex and the command that left its group: {alive:?}");
     child.kill().unwrap();
     child.wait().unwrap();
     wait_until_gone(&run);
@@ -212,14 +213,4 @@ fn a_run_knows_which_instructions_its_agent_was_told() {
         assert!(input.contains(text.trim_end()), "{input}");
         let _ = path;
     }
-}
-
-/// What the user said in a request's input, oldest first.
-fn user_messages(request: &co_testkit::RecordedRequest) -> Vec<String> {
-    let items = request.body["input"].as_array().expect("an input");
-    let said = items.iter().filter(|item| item["role"] == "user");
-    let texts = said.map(|item| item["content"].as_array().expect("content"));
-    texts
-        .map(|parts| parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"))
-        .collect()
 }
