@@ -240,3 +240,17 @@ fn a_plan_made_by_other_rules_is_taken_as_it_is() {
     plan.stages[0].stage = id("ghost");
     assert!(RunState::replay(&log).is_err());
 }
+
+#[test]
+fn a_stage_keeps_its_conversation_whatever_a_later_turn_names() {
+    let steps = [
+        ("start", "a#1"),
+        ("a~t1", ""),
+        ("a=1", "=> failed stage:a:failed"),
+        ("resume", "a#2@t1"),
+        ("a~t2", ""),
+        ("a=1", "=> failed stage:a:failed"),
+        ("resume", "a#3@t1"),
+    ];
+    check("a agent", &steps, "a:#3");
+}
