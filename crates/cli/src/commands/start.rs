@@ -129,15 +129,13 @@ pub(crate) fn follow(
         }
     };
     let run = handle.run().clone();
-    if interactive {
-        screen::follow(context, orchestrator, &handle)?;
-    }
-    let shown = watch(context, orchestrator, &handle, &stop, interactive);
+    let shown = if interactive { screen::follow(context, orchestrator, &handle, &stop) } else { EventSeq(0) };
+    let watched = watch(context, orchestrator, &handle, &stop, shown);
     let outcome = handle.join();
     for warning in orchestrator.take_warnings() {
         warn(&warning);
     }
-    shown?;
+    watched?;
     let snapshot = orchestrator.snapshot(&run)?;
     finish(context, &snapshot.state);
     let outcome = outcome?;
@@ -153,6 +151,23 @@ pub(crate) fn follow(
 pub(crate) struct StopRequests {
     signal: AtomicI32,
     times: AtomicU32,
+    /// How many of them the run was told of.
+    heeded: AtomicU32,
+}
+
+impl StopRequests {
+    /// Tells the run: the first request cancels it in order, the second ends it at once.
+    pub(crate) fn heed(&self, handle: &RunHandle) {
+        let times = self.times.load(Ordering::Acquire);
+        let heeded = self.heeded.swap(times, Ordering::Relaxed);
+        if times > 0 && heeded == 0 {
+            let signal = self.signal.load(Ordering::Relaxed);
+            handle.cancel(Actor::new("signal"), Some(format!("signal {signal}")));
+        }
+        if times > 1 && heeded <= 1 {
+            handle.hurry();
+        }
+    }
 }
 
 /// From here on a first Ctrl-C stops the run in order, and a second one at once.
@@ -174,29 +189,20 @@ fn listen_for_signals() -> Result<Arc<StopRequests>, CliError> {
     Ok(requests)
 }
 
-/// Reads the run's events as they come and shows them in the chosen form.
+/// Reads the run's events as they come and shows those after `shown` in the chosen form.
 fn watch(
     context: &Context,
     orchestrator: &Orchestrator,
     handle: &RunHandle,
     stop: &StopRequests,
-    silent: bool,
+    shown: EventSeq,
 ) -> Result<(), CliError> {
     let mut progress = Progress::default();
     let mut data = Data::exact();
     let mut seen = EventSeq(0);
-    let mut heard = 0;
     loop {
         let progressed = handle.wait(seen, Duration::from_millis(50));
-        let times = stop.times.load(Ordering::Acquire);
-        if times > 0 && heard == 0 {
-            let signal = stop.signal.load(Ordering::Relaxed);
-            handle.cancel(Actor::new("signal"), Some(format!("signal {signal}")));
-        }
-        if times > 1 && heard <= 1 {
-            handle.hurry();
-        }
-        heard = times;
+        stop.heed(handle);
         while seen.0 < progressed.seq {
             let events = orchestrator.events(handle.run(), seen, PAGE)?;
             let Some(last) = events.last() else { break };
@@ -207,9 +213,11 @@ fn watch(
                         let task = &context.settings.task.value;
                         data.line(&co_views::event_line(recorded, task, handle.run()));
                     }
-                    Format::Text | Format::Json if silent => {}
                     Format::Text | Format::Json => {
-                        progress.lines(recorded).iter().for_each(|line| context.notes.progress(line));
+                        let lines = progress.lines(recorded);
+                        if recorded.seq > shown {
+                            lines.iter().for_each(|line| context.notes.progress(line));
+                        }
                     }
                 }
             }
