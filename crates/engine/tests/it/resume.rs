@@ -35,6 +35,19 @@ fn position_plays_no_part() {
 }
 
 #[test]
+fn a_verdict_is_given_again_on_work_that_is_done_again() {
+    let steps = [
+        ("start", "a#1"),
+        ("a=1", "t#1"),
+        ("t=0", "=> failed stage:a:failed"),
+        ("resume", "a#2"),
+        ("a=0", "t#2"),
+        ("t=0", "=> succeeded"),
+    ];
+    check("a | t role=tester when=always", &steps, "a:ok t:ok");
+}
+
+#[test]
 fn a_kept_success_lets_nothing_overtake_what_runs_again() {
     let steps = [
         ("start", "a#1"),
