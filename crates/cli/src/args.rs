@@ -32,7 +32,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The repository; the current directory by default [env: CODEX_ORCHESTRATOR_ROOT]
+    /// The repository. By default the nearest folder with pipelines or recorded runs, from the
+    /// current directory up to the top of its git repository; else the current directory
+    /// [env: CODEX_ORCHESTRATOR_ROOT]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) root: Option<OsString>,
     /// Where runs are recorded; `.runs` by default [env: CODEX_ORCHESTRATOR_RUNS_DIR]

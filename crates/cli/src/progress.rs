@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use co_model::{
     AttemptExit, Drift, DurationText, Event, FailureReason, Recorded, RunOutcome, SkipReason, StageDrift,
-    StageId, StageOutcome, StageWork, Timestamp,
+    StageId, StageOutcome, StageWork, Timestamp, Verdict,
 };
 
 use crate::output::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, harmless, paint};
@@ -15,6 +15,7 @@ pub(crate) struct Progress {
     titles: HashMap<StageId, String>,
     began: HashMap<StageId, Timestamp>,
     created: Option<Timestamp>,
+    run: String,
     summaries: HashMap<StageId, String>,
     hints: HashMap<StageId, String>,
 }
@@ -26,6 +27,7 @@ impl Progress {
         match &recorded.event {
             Event::RunCreated(created) => {
                 self.created = Some(at);
+                self.run = created.run.to_string();
                 self.learn(&created.pipeline.stages);
                 vec![format!(
                     "{} {}  {} {}  {} {}",
@@ -73,15 +75,20 @@ impl Progress {
                     format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message)),
                     paint(
                         DIM,
-                        &format!("  answer it before {expires_at}: codex-orchestrator answer --run … yes|no"),
+                        &format!(
+                            "  answer it before {expires_at}: codex-orchestrator answer --run {} --stage {stage} yes|no",
+                            self.run
+                        ),
                     ),
                 ]
             }
-            Event::QuestionAnswered { stage, verdict, actor, .. } => {
-                vec![paint(
-                    DIM,
-                    &format!("  {stage}: {verdict:?} by {}", harmless(actor.as_str())).to_lowercase(),
-                )]
+            Event::QuestionAnswered { stage, verdict, actor, reason } => {
+                let verdict = match verdict {
+                    Verdict::Approve => "approved",
+                    Verdict::Deny => "denied",
+                };
+                let why = reason.as_ref().map(|why| format!(": {}", harmless(why))).unwrap_or_default();
+                vec![paint(DIM, &format!("  {stage}: {verdict} by {}{why}", harmless(actor.as_str())))]
             }
             Event::ChildRunStarting { stage, run, .. } => {
                 self.began.insert(stage.clone(), at);
@@ -146,7 +153,12 @@ impl Progress {
             }
             StageOutcome::Failed { reason, allowed } => {
                 let (style, note) = if *allowed { (YELLOW, " (allowed)") } else { (RED, "") };
-                let what = if summary.is_empty() { describe(reason) } else { summary };
+                // The attempt's summary tells of its exit, which is not always why the stage failed.
+                let what = match reason {
+                    FailureReason::MissingOutputs(_) | FailureReason::InvalidSelection(_) => describe(reason),
+                    _ if summary.is_empty() => describe(reason),
+                    _ => summary,
+                };
                 format!("{} {stage}  {took}  {what}{note}", paint(style, "✗"))
             }
             StageOutcome::Skipped { reason } => {
@@ -198,6 +210,8 @@ pub(crate) fn skip_sentence(reason: &SkipReason) -> String {
 fn describe(reason: &FailureReason) -> String {
     match reason {
         FailureReason::ChildRun(run) => format!("child run {run} did not succeed"),
+        FailureReason::MissingOutputs(names) => format!("declared outputs are missing: {}", names.join(", ")),
+        FailureReason::InvalidSelection(what) => harmless(what),
         other => other.word().replace('-', " "),
     }
 }

@@ -203,6 +203,7 @@ impl Orchestrator {
         if shared.spawner.is_none() {
             return Err(RuntimeError::NoSpawner.into());
         }
+        launch::make_roots(shared)?;
         if let Some(parent) = &request.settings.parent
             && shared.log.head(parent)?.is_none()
         {

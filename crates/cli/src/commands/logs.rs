@@ -49,10 +49,10 @@ fn check_stage(snapshot: &RunSnapshot, stage: &StageId, attempt: Option<u32>) ->
         Some(number) if !record.attempts.iter().any(|attempt| attempt.number == number) => {
             Err(CliError::new(
                 Exit::NotFound,
-                format!(
-                    "stage `{stage}` has {} attempts; there is no attempt {number}",
-                    record.attempts.len()
-                ),
+                match record.attempts.len() {
+                    1 => format!("stage `{stage}` has 1 attempt; there is no attempt {number}"),
+                    count => format!("stage `{stage}` has {count} attempts; there is no attempt {number}"),
+                },
             ))
         }
         _ => Ok(()),
@@ -156,7 +156,7 @@ fn shown(
     let mut heading: Option<(StageId, u32)> = None;
     let format = context.format;
     let several = arguments.stage.is_none();
-    let show = |data: &mut Data, source: &Source, chunk: &Chunk| {
+    let mut show = |data: &mut Data, source: &Source, chunk: &Chunk| {
         if arguments.stderr && chunk.stream != Stream::Stderr {
             return;
         }
@@ -187,7 +187,14 @@ fn shown(
             data.bytes(text.as_bytes());
         }
     };
-    follow(context, orchestrator, run, arguments, &mut data, show)?;
+    let mut printed = false;
+    follow(context, orchestrator, run, arguments, &mut data, |data, source, chunk| {
+        printed = true;
+        show(data, source, chunk);
+    })?;
+    if !printed {
+        context.notes.progress("no output");
+    }
     Ok(Exit::Done)
 }
 

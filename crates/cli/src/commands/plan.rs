@@ -129,23 +129,26 @@ fn text(pipeline: &Pipeline, plan: &RunPlan) {
         harmless(&pipeline.title),
         paint(DIM, source(pipeline))
     ));
-    let width = plan.stages.iter().map(|item| item.stage.as_str().chars().count()).max().unwrap_or(0);
+    let named = plan.stages.iter().map(|item| &item.stage);
+    let named = named.chain(plan.skipped.iter().map(|skipped| &skipped.stage));
+    let width = named.map(|stage| stage.as_str().chars().count()).max().unwrap_or(0);
     for (number, item) in plan.stages.iter().enumerate() {
         let Some(stage) = pipeline.stage(&item.stage) else { continue };
         let role = if item.role == co_model::Role::Builder { "" } else { item.role.as_str() };
-        data.line(&format!(
-            "{:>3}. {:<width$}  {:<8} {} {}",
+        let line = format!(
+            "{:>3}. {:<width$}  {:<8}  {}  {}",
             number + 1,
             item.stage.as_str(),
             kind(stage),
             harmless(&what(stage)),
-            paint(DIM, role)
-        ));
+            if role.is_empty() { String::new() } else { paint(DIM, role) }
+        );
+        data.line(line.trim_end());
     }
     for skipped in &plan.skipped {
         data.line(&paint(
             DIM,
-            &format!("  -  {:<width$}  skipped: {}", skipped.stage, skip_sentence(&skipped.reason)),
+            &format!("  -  {:<width$}  skipped: {}", skipped.stage.as_str(), skip_sentence(&skipped.reason)),
         ));
     }
     data.flush();

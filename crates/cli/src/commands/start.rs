@@ -243,7 +243,7 @@ fn finish(context: &Context, state: &RunState) {
             let mut data = Data::styled();
             data.line(&result.summary);
             data.line(&format!("manifest: {}", result.manifest));
-            if !state.status().is_over() || state.status() == co_model::RunStatus::Failed {
+            if state.status() != co_model::RunStatus::Succeeded {
                 data.line(&format!("logs:     codex-orchestrator logs --run {}", result.run_id));
                 data.line(&format!("resume:   codex-orchestrator resume --run {}", result.run_id));
             }

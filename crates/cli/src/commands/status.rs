@@ -66,9 +66,16 @@ fn text(view: &StatusView, snapshot: &RunSnapshot) {
     if snapshot.liveness == Liveness::Silent {
         data.line(&paint(YELLOW, "its owner has been silent for too long; `recover` or `resume` takes over"));
     }
-    let width =
-        snapshot.state.stages.iter().map(|stage| stage.id().as_str().chars().count()).max().unwrap_or(0);
-    for record in &snapshot.state.stages {
+    stages(&mut data, view, snapshot);
+    data.line(&paint(DIM, &format!("manifest: {}", view.manifest)));
+    next_steps(&mut data, view, snapshot);
+    data.flush();
+}
+
+fn stages(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
+    let records = &snapshot.state.stages;
+    let width = records.iter().map(|stage| stage.id().as_str().chars().count()).max().unwrap_or(0);
+    for (record, shown) in records.iter().zip(&view.commands) {
         let (symbol, style) = match record.status() {
             co_model::StageStatus::Succeeded => ("✓", GREEN),
             co_model::StageStatus::Failed => ("✗", RED),
@@ -77,17 +84,37 @@ fn text(view: &StatusView, snapshot: &RunSnapshot) {
             co_model::StageStatus::Cancelled => ("■", YELLOW),
             co_model::StageStatus::Skipped | co_model::StageStatus::Pending => ("-", DIM),
         };
-        let summary = record.last_report().map(|report| harmless(&report.summary)).unwrap_or_default();
-        data.line(&format!(
-            "{} {:<width$}  {:<9}  {}",
+        let took = shown.duration_ms.map(|millis| DurationText(Duration::from_millis(millis)).to_string());
+        let line = format!(
+            "{} {:<width$}  {:<9}  {:>6}  {}",
             paint(style, symbol),
             record.id().as_str(),
             record.status().as_str(),
-            paint(DIM, &summary)
+            took.unwrap_or_default(),
+            paint(DIM, &shown.summary.as_deref().map(harmless).unwrap_or_default())
+        );
+        data.line(line.trim_end());
+    }
+}
+
+/// What a person would want to do now.
+fn next_steps(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
+    let run = &view.run_id;
+    let asking =
+        snapshot.state.stages.iter().filter(|stage| stage.status() == co_model::StageStatus::Waiting);
+    for stage in asking {
+        data.line(&format!(
+            "answer:   codex-orchestrator answer --run {run} --stage {} yes|no",
+            stage.id()
         ));
     }
-    data.line(&paint(DIM, &format!("manifest {}", view.manifest)));
-    data.flush();
+    match snapshot.state.status() {
+        RunStatus::Failed | RunStatus::Cancelled | RunStatus::Interrupted => {
+            data.line(&format!("logs:     codex-orchestrator logs --run {run}"));
+            data.line(&format!("resume:   codex-orchestrator resume --run {run}"));
+        }
+        RunStatus::Queued | RunStatus::InProgress | RunStatus::Succeeded => {}
+    }
 }
 
 pub(crate) fn painted(status: RunStatus) -> String {

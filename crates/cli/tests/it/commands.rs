@@ -5,12 +5,18 @@
 //! against the shipped schemas when it goes.
 
 mod bad_input;
+mod commanding;
+mod describing;
 mod documents;
+mod engine;
+mod environment;
 mod nested;
 mod output;
 mod resume;
 mod start;
 mod timeout;
+mod watching;
+mod worktree;
 
 use std::ops::{Deref, DerefMut};
 
