@@ -178,12 +178,7 @@ fn conclude(
             .as_ref()
             .map(|id| ThreadId(id.as_str().to_owned()))
             .or_else(|| attempt.thread.clone()),
-        usage: report.usage.map(|usage| TokenUsage {
-            input: usage.input_tokens,
-            cached_input: usage.cached_input_tokens,
-            output: usage.output_tokens,
-            reasoning_output: usage.reasoning_output_tokens,
-        }),
+        usage: report.usage.map(token_usage),
         commands_run: u32::try_from(report.commands.len() as u64 + report.commands_omitted)
             .unwrap_or(u32::MAX),
         reported_changes: report.file_changes.iter().map(reported).collect(),
@@ -205,6 +200,16 @@ fn conclude(
     made.objection = verdict.objection;
     made.agent = Some(outcome);
     made
+}
+
+/// The counts that are kept of an agent's.
+pub(crate) fn token_usage(usage: co_agents::Usage) -> TokenUsage {
+    TokenUsage {
+        input: usage.input_tokens,
+        cached_input: usage.cached_input_tokens,
+        output: usage.output_tokens,
+        reasoning_output: usage.reasoning_output_tokens,
+    }
 }
 
 fn failure_summary(failure: &AgentFailure) -> String {

@@ -14,6 +14,7 @@ use co_model::{
 use co_process::{ProcessIdentity, Spawner, current_process};
 use co_views::{Heartbeat, Layout};
 
+use crate::activity::{self, AgentActivity};
 use crate::clock::Clock;
 use crate::error::{RebuildError, ResumeError, RuntimeError, StartError};
 use crate::launch::{self, Begun};
@@ -349,6 +350,13 @@ impl Orchestrator {
             _ => state.completed_at.unwrap_or(state.updated_at),
         };
         Ok(RunSnapshot { heartbeat: shared.heartbeat(Some(at)), state, head, liveness })
+    }
+
+    /// Looks at what the agents of a run are doing, in the output they have left so far.
+    ///
+    /// Reads at most the last MiB of each; without agents at work it reads nothing.
+    pub fn agent_activity(&self, state: &RunState) -> Vec<AgentActivity> {
+        activity::at_work(state, &self.shared.options.layout)
     }
 
     fn mend(&self, head: &RunHead) -> Result<bool, RuntimeError> {

@@ -4,6 +4,7 @@ use co_testkit::Step;
 use serde_json::json;
 
 use super::{Bench, ONE_AGENT, stage, touch, update, user_messages, wait_until_gone};
+use crate::support::wait_for;
 
 const EDIT_AND_TEST: &str = r#"[{"id": "main", "stages": [
     {"id": "facts", "command": "echo the greeting is cold"},
@@ -110,6 +111,16 @@ fn a_message_to_an_agent_becomes_the_next_turn_of_its_thread() {
         ],
     );
     let (mut child, run) = bench.start_until_asked(1);
+    let at_work = wait_for("the command in the status", || {
+        let status = bench.project.run(&["status", "--run", &run, "--format", "json"]).expect(0).json();
+        let at_work = status["agents_at_work"][0].clone();
+        at_work["last"].as_str()?.starts_with("running").then_some(at_work)
+    });
+    assert_eq!(at_work["last"], "running until [ -e go ]; do sleep 0.02; done");
+    assert_eq!((&at_work["commands_run"], &at_work["whole_turn"]), (&1.into(), &true.into()), "{at_work:#}");
+    let status = bench.project.run(&["status", "--run", &run]).expect(0);
+    assert!(status.stdout.contains("running until [ -e go ]"), "{status:?}");
+
     bench.project.run(&["steer", "--run", &run, "Do it in French."]).expect(0);
     touch(&bench.project.path("go"));
     assert!(child.wait().unwrap().success());
