@@ -161,19 +161,19 @@ impl<'a> Watcher<'a> {
                 self.follow_event(run, depth, &recorded.event);
                 let words = self.words.entry(run.clone()).or_default().lines(recorded);
                 let mut board = lock(self.board);
-                words.iter().for_each(|line| board.note(&format!("{}{line}", "  ".repeat(depth))));
+                for line in words {
+                    board.note(&format!("{}{line}", "  ".repeat(depth)));
+                }
             }
         }
     }
 
     fn evolve(&mut self, run: &RunId, recorded: &Recorded) -> Result<(), co_engine::ReplayError> {
-        match self.family.states.get_mut(run) {
-            Some(state) => state.evolve(recorded),
-            None => {
-                self.family.states.insert(run.clone(), RunState::create(recorded)?);
-                Ok(())
-            }
+        if let Some(state) = self.family.states.get_mut(run) {
+            return state.evolve(recorded);
         }
+        self.family.states.insert(run.clone(), RunState::create(recorded)?);
+        Ok(())
     }
 
     /// Begins and ends to read what an event begins and ends.

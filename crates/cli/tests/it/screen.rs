@@ -98,7 +98,6 @@ impl Terminal {
         loop {
             let screen = self.display().parser.screen().contents();
             if texts.iter().all(|text| screen.contains(text)) {
-                println!("SHOWS\n{screen}");
                 return screen;
             }
             assert!(Instant::now() < until, "{texts:?} did not all appear:\n{screen}");
@@ -129,7 +128,6 @@ impl Terminal {
         let display = self.display.lock().unwrap();
         let screen = display.parser.screen();
         assert!(!screen.alternate_screen() && !screen.hide_cursor(), "the screen was not given back");
-        if let Some(hud) = &display.hud { println!("HUD\n{hud}\n=====\n{}", screen.contents()); }
         Left {
             code: status.code(),
             hud: display.hud.clone(),
@@ -165,7 +163,8 @@ impl Left {
         let status = manifest["status"].as_str().unwrap();
         let hud = self.hud.as_ref().unwrap_or_else(|| panic!("{self:#?}"));
         let stages = manifest["commands"].as_array().unwrap().iter();
-        let stages = stages.map(|stage| (stage["status"].as_str().unwrap(), stage["title"].as_str().unwrap()));
+        let stages =
+            stages.map(|stage| (stage["status"].as_str().unwrap(), stage["title"].as_str().unwrap()));
         let all = [(status, status)].into_iter().chain(stages);
         for (status, words) in all {
             let line = format!("{} {words}", symbol(status));
@@ -176,6 +175,7 @@ impl Left {
             let unfinished = ["▸ ", "in progress", "queued", "interrupted"];
             assert!(!unfinished.iter().any(|word| after_header(screen).contains(word)), "{screen}");
         }
+        assert_eq!(self.text.matches("manifest.json").count(), 1, "told twice: {}", self.text);
         manifest
     }
 }
@@ -225,7 +225,8 @@ fn a_run_that_fails_and_is_resumed() {
 #[test]
 fn a_run_that_is_over_at_once() {
     for command in ["true", "sleep 0.1"] {
-        let stage = format!(r#"[{{ "id": "p", "stages": [{{ "id": "s", "title": "S", "command": "{command}" }}]}}]"#);
+        let stage =
+            format!(r#"[{{ "id": "p", "stages": [{{ "id": "s", "title": "S", "command": "{command}" }}]}}]"#);
         let project = project(&stage);
         let left = Terminal::start(&project, &["start", "p", "--ui"]).end();
         assert_eq!(left.agrees_with_its_manifest(&project, 0)["status"], "succeeded");
@@ -249,11 +250,12 @@ fn c_and_c_again_cancels() {
     assert_eq!(left.agrees_with_its_manifest(&project, 14)["status"], "cancelled");
 }
 
+const DEAF: &str = r#"[{ "id": "p", "stages": [{ "id": "s", "title": "S",
+    "command": "trap '' TERM; echo deaf; while :; do sleep 0.02; done" }]}]"#;
+
 #[test]
 fn a_third_c_ends_what_does_not_heed() {
-    let stage = r#"[{ "id": "p", "stages": [{ "id": "s", "title": "S",
-        "command": "trap '' TERM; echo deaf; while :; do sleep 0.02; done" }]}]"#;
-    let project = project(stage);
+    let project = project(DEAF);
     let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
     terminal.shows(&["s │ deaf"]);
     terminal.keys("cc");
@@ -272,6 +274,17 @@ fn signals_mean_what_they_mean_without_the_hud() {
         let manifest = terminal.end().agrees_with_its_manifest(&project, code);
         assert_eq!(manifest["status"], "cancelled");
     }
+}
+
+#[test]
+fn a_second_signal_ends_what_does_not_heed_the_first() {
+    let project = project(DEAF);
+    let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
+    terminal.shows(&["s │ deaf"]);
+    terminal.signal(Signal::INT);
+    terminal.shows(&["cancelling: asked by signal"]);
+    terminal.signal(Signal::INT);
+    assert_eq!(terminal.end().agrees_with_its_manifest(&project, 130)["status"], "cancelled");
 }
 
 const TWO_GATES: &str = r#"[{ "id": "p", "stages": [
@@ -315,6 +328,7 @@ fn q_leaves_and_the_run_goes_on_with_plain_lines() {
     let left = terminal.end();
     assert_eq!(left.code, Some(0), "{left:#?}");
     assert!(left.text.contains("✓ work") && left.text.contains("✓ succeeded"), "{left:#?}");
+    assert!(left.text.contains("manifest: .runs/local/cli/"), "{left:#?}");
     // What happened before the person left is not told again.
     assert!(!left.text.contains("▸ work"), "{left:#?}");
 }
