@@ -21,6 +21,8 @@ use crate::progress::Progress;
 
 /// The longest until output, child runs, keys and signals are looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// The shortest time between two looks.
+const PACE: Duration = Duration::from_millis(40);
 /// How many events are read at a time.
 const PAGE: usize = 500;
 /// Bytes of an attempt's output that may go into the run's log at one look.
@@ -109,6 +111,9 @@ impl<'a> Watcher<'a> {
             if progressed.done {
                 // The person reads on; a handle of a finished run waits no more.
                 thread::park_timeout(LOOK);
+            } else {
+                // A run of many short stages is not looked at more often than it can be drawn.
+                self.handle.wait(EventSeq(u64::MAX), PACE);
             }
         }
     }
