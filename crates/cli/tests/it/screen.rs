@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pty_process::blocking::Pty;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
@@ -79,8 +80,14 @@ impl Terminal {
         let (source, target) = (Arc::clone(&pty), Arc::clone(&display));
         let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // A terminal whose program is gone reports an error, not an end.
-            while let Ok(count @ 1..) = (&*source).read(&mut buffer) {
+            let patience = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            // The terminal is closed when we are the last to hold it.
+            while Arc::strong_count(&source) > 1 {
+                if poll(&mut [PollFd::new(&*source, PollFlags::IN)], Some(&patience)).unwrap() == 0 {
+                    continue;
+                }
+                // A terminal whose program is gone reports an error, not an end.
+                let Ok(count @ 1..) = (&*source).read(&mut buffer) else { return };
                 target.lock().unwrap().take(&buffer[..count]);
             }
         });
@@ -285,6 +292,20 @@ fn a_second_signal_ends_what_does_not_heed_the_first() {
     terminal.shows(&["cancelling: asked by signal"]);
     terminal.signal(Signal::INT);
     assert_eq!(terminal.end().agrees_with_its_manifest(&project, 130)["status"], "cancelled");
+}
+
+#[test]
+fn a_terminal_that_goes_away_cancels_the_run() {
+    let project = project(ENDLESS);
+    let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
+    terminal.shows(&["▸ Work"]);
+    let Terminal { pty, mut child, reader, .. } = terminal;
+    drop(pty);
+    reader.join().unwrap();
+    let status = wait_for("the end of the program", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(143));
+    let ended = project.run(&["status", "--format", "json"]);
+    assert_eq!(ended.json()["status"], "cancelled", "{ended:#?}");
 }
 
 const TWO_GATES: &str = r#"[{ "id": "p", "stages": [
