@@ -4,6 +4,7 @@
 //! run's events and output and keeps the board. The run's owner knows of neither and waits for
 //! neither.
 
+mod agent;
 mod board;
 mod frame;
 mod output;

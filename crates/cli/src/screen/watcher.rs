@@ -195,13 +195,14 @@ impl<'a> Watcher<'a> {
             }
             Event::AttemptStarting { stage, attempt } => {
                 let Some(state) = self.family.states.get(run) else { return };
+                let Some(record) = state.stage(stage) else { return };
                 let layout = &self.context.layout;
                 self.printing.push(Printing {
                     run: run.clone(),
                     stage: stage.clone(),
                     attempt: *attempt,
                     margin: format!("{}{stage} │ ", "  ".repeat(depth + 1)),
-                    tail: Tail::new(layout, state, stage, *attempt, RUN_LOG_REACH),
+                    tail: Tail::new(layout, state, &record.definition, *attempt, RUN_LOG_REACH),
                     lines: LogBuffer::new(LINES_KEPT),
                 });
             }
@@ -238,7 +239,7 @@ impl<'a> Watcher<'a> {
                 lock(self.board).stage_log = Some((row.clone(), lines));
                 changed = true;
                 let layout = &self.context.layout;
-                let tail = Tail::new(layout, state, record.id(), attempt, STAGE_LOG_REACH);
+                let tail = Tail::new(layout, state, &record.definition, attempt, STAGE_LOG_REACH);
                 other.insert(Selected { row, attempt, tail })
             }
         };

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use co_testkit::fake_agent::{Action, FakeAgentScript, SCRIPT_VARIABLE};
+use co_testkit::program;
 use pty_process::blocking::Pty;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
@@ -380,6 +382,33 @@ fn stages_of_child_runs_are_nested_and_have_logs() {
     let left = terminal.end();
     left.agrees_with_its_manifest(&project, 0);
     assert!(left.text.contains("\n    ✓ Deep"), "{left:#?}");
+}
+
+#[test]
+fn an_agent_is_shown_in_words() {
+    let stage = r#"[{ "id": "p", "stages": [
+        { "kind": "agent", "id": "fix", "title": "Fix", "agent": "codex", "prompt": "Fix it." }
+    ]}]"#;
+    let mut project = project(stage);
+    let turn = Action::Turn { message: "I have fixed it.".to_owned() };
+    let script = FakeAgentScript {
+        actions: vec![
+            Action::Thread { id: "0199a213-81c0-7800-8aa1-bbab2a035a53".to_owned(), obey: true },
+            turn,
+            Action::WaitFor { path: project.path("go") },
+        ],
+        ..FakeAgentScript::default()
+    };
+    project.repository().write("script.json", serde_json::to_string(&script).unwrap());
+    project.set(SCRIPT_VARIABLE, project.path("script.json"));
+    project.set("CODEX_ORCHESTRATOR_CODEX", program("co-fake-agent"));
+    let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
+    terminal.shows(&["▸ Fix", "thread 0199a213", "fix │ $ /bin/sh -c true", "fix │ I have fixed it."]);
+    terminal.keys("j");
+    let screen = terminal.shows(&["log of Fix", "\nI have fixed it."]);
+    assert!(!screen.contains('{'), "{screen}");
+    project.repository().write("go", "");
+    terminal.end().agrees_with_its_manifest(&project, 0);
 }
 
 #[test]
