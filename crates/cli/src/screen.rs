@@ -4,6 +4,7 @@
 //! run's events and output and keeps the board. The run's owner knows of neither and waits for
 //! neither.
 
+mod agent;
 mod board;
 mod frame;
 mod output;
@@ -67,18 +68,16 @@ fn show(
     let mut watcher = Watcher::new(context, orchestrator, handle, &board);
     // The first frame has a state to show.
     watcher.look()?;
-    let mut source = BoardSource::new(&board, orchestrator);
     let colour = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
-    let frame = thread::scope(|scope| {
-        let watching = thread::Builder::new()
+    thread::scope(|scope| {
+        // Dropping the source, however the HUD ends, lets the watcher go.
+        let mut source = BoardSource::new(&board, orchestrator);
+        thread::Builder::new()
             .name("screen".to_owned())
             .spawn_scoped(scope, move || watcher.watch(stop))
             .map_err(|error| failed(&error))?;
-        let last = co_hud::run(&mut source, Settings { colour });
-        source.close();
-        watching.thread().unpark();
-        last.map_err(|error| failed(&error))
-    })?;
-    context.notes.progress(final_text(&frame).trim_end());
-    Ok(source.shown())
+        let frame = co_hud::run(&mut source, Settings { colour }).map_err(|error| failed(&error))?;
+        context.notes.progress(final_text(&frame).trim_end());
+        Ok(source.shown())
+    })
 }

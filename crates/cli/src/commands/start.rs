@@ -137,7 +137,7 @@ pub(crate) fn follow(
     }
     watched?;
     let snapshot = orchestrator.snapshot(&run)?;
-    finish(context, &snapshot.state);
+    finish(context, &snapshot.state, shown);
     let outcome = outcome?;
     Ok(match stop.signal.load(Ordering::Relaxed) {
         SIGINT => Exit::SignalInterrupt,
@@ -216,7 +216,9 @@ fn watch(
                     Format::Text | Format::Json => {
                         let lines = progress.lines(recorded);
                         if recorded.seq > shown {
-                            lines.iter().for_each(|line| context.notes.progress(line));
+                            for line in lines {
+                                context.notes.progress(&line);
+                            }
                         }
                     }
                 }
@@ -229,8 +231,8 @@ fn watch(
     }
 }
 
-/// Prints what came of the run.
-fn finish(context: &Context, state: &RunState) {
+/// Prints what came of the run; `shown` is the last event of what the HUD left on the terminal.
+fn finish(context: &Context, state: &RunState, shown: EventSeq) {
     let result = co_views::start_result(state, &context.layout);
     match context.format {
         Format::Json => {
@@ -242,7 +244,10 @@ fn finish(context: &Context, state: &RunState) {
         Format::Text => {
             let mut data = Data::styled();
             data.line(&result.summary);
-            data.line(&format!("manifest: {}", result.manifest));
+            let hud_told = shown == state.last_seq && !context.notes.quiet;
+            if !hud_told {
+                data.line(&format!("manifest: {}", result.manifest));
+            }
             if state.status() != co_model::RunStatus::Succeeded {
                 data.line(&format!("logs:     codex-orchestrator logs --run {}", result.run_id));
                 data.line(&format!("resume:   codex-orchestrator resume --run {}", result.run_id));

@@ -80,9 +80,10 @@ impl<'a> BoardSource<'a> {
     pub(super) fn shown(&self) -> EventSeq {
         self.shown
     }
+}
 
-    /// Lets the watcher go.
-    pub(super) fn close(&self) {
+impl Drop for BoardSource<'_> {
+    fn drop(&mut self) {
         lock(self.board).closed = true;
     }
 }

@@ -3,11 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use co_agents::Transcript;
 use co_engine::RunState;
 use co_hud::LogStream;
-use co_model::StageId;
+use co_model::Stage;
 use co_process::{Follower, OutputLog, Stream};
 use co_views::Layout;
+
+use super::agent;
 
 /// How much is read at a time.
 const PIECE: usize = 64 << 10;
@@ -18,16 +21,19 @@ pub(super) struct Tail {
     /// How far back reading begins, and how far it may fall behind.
     reach: u64,
     follower: Option<Follower>,
+    /// Reads what an agent prints.
+    transcript: Option<Box<dyn Transcript + Send>>,
     ended: bool,
 }
 
 impl Tail {
     /// Names the output; it need not exist yet.
-    pub(super) fn new(layout: &Layout, state: &RunState, stage: &StageId, attempt: u32, reach: u64) -> Self {
+    pub(super) fn new(layout: &Layout, state: &RunState, stage: &Stage, attempt: u32, reach: u64) -> Self {
         let (task, run) = (&state.created.task, state.run());
-        let path = layout.attempt_log(task, run, stage, attempt);
-        let output = OutputLog::new(path.clone(), layout.attempt_index(task, run, stage, attempt));
-        Self { path, output, reach, follower: None, ended: false }
+        let path = layout.attempt_log(task, run, &stage.id, attempt);
+        let output = OutputLog::new(path.clone(), layout.attempt_index(task, run, &stage.id, attempt));
+        let transcript = agent::transcript(state, stage);
+        Self { path, output, reach, follower: None, transcript, ended: false }
     }
 
     /// Takes what has been written since; says whether there was anything. `is_over` tells that
@@ -82,7 +88,16 @@ impl Tail {
                 Stream::Stdout | Stream::Terminal => LogStream::Output,
                 Stream::Stderr => LogStream::Error,
             };
-            take(stream, &chunk.bytes);
+            match &mut self.transcript {
+                Some(transcript) if stream == LogStream::Output => {
+                    transcript.push(&chunk.bytes, &mut |observed| {
+                        if let Some(words) = agent::words(&observed) {
+                            take(stream, format!("{words}\n").as_bytes());
+                        }
+                    });
+                }
+                _ => take(stream, &chunk.bytes),
+            }
         }
         Ok(any)
     }

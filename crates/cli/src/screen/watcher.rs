@@ -21,6 +21,8 @@ use crate::progress::Progress;
 
 /// The longest until output, child runs, keys and signals are looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// The shortest time between two looks.
+const PACE: Duration = Duration::from_millis(40);
 /// How many events are read at a time.
 const PAGE: usize = 500;
 /// Bytes of an attempt's output that may go into the run's log at one look.
@@ -109,6 +111,9 @@ impl<'a> Watcher<'a> {
             if progressed.done {
                 // The person reads on; a handle of a finished run waits no more.
                 thread::park_timeout(LOOK);
+            } else {
+                // A run of many short stages is not looked at more often than it can be drawn.
+                self.handle.wait(EventSeq(u64::MAX), PACE);
             }
         }
     }
@@ -161,19 +166,19 @@ impl<'a> Watcher<'a> {
                 self.follow_event(run, depth, &recorded.event);
                 let words = self.words.entry(run.clone()).or_default().lines(recorded);
                 let mut board = lock(self.board);
-                words.iter().for_each(|line| board.note(&format!("{}{line}", "  ".repeat(depth))));
+                for line in words {
+                    board.note(&format!("{}{line}", "  ".repeat(depth)));
+                }
             }
         }
     }
 
     fn evolve(&mut self, run: &RunId, recorded: &Recorded) -> Result<(), co_engine::ReplayError> {
-        match self.family.states.get_mut(run) {
-            Some(state) => state.evolve(recorded),
-            None => {
-                self.family.states.insert(run.clone(), RunState::create(recorded)?);
-                Ok(())
-            }
+        if let Some(state) = self.family.states.get_mut(run) {
+            return state.evolve(recorded);
         }
+        self.family.states.insert(run.clone(), RunState::create(recorded)?);
+        Ok(())
     }
 
     /// Begins and ends to read what an event begins and ends.
@@ -190,13 +195,14 @@ impl<'a> Watcher<'a> {
             }
             Event::AttemptStarting { stage, attempt } => {
                 let Some(state) = self.family.states.get(run) else { return };
+                let Some(record) = state.stage(stage) else { return };
                 let layout = &self.context.layout;
                 self.printing.push(Printing {
                     run: run.clone(),
                     stage: stage.clone(),
                     attempt: *attempt,
                     margin: format!("{}{stage} │ ", "  ".repeat(depth + 1)),
-                    tail: Tail::new(layout, state, stage, *attempt, RUN_LOG_REACH),
+                    tail: Tail::new(layout, state, &record.definition, *attempt, RUN_LOG_REACH),
                     lines: LogBuffer::new(LINES_KEPT),
                 });
             }
@@ -233,7 +239,7 @@ impl<'a> Watcher<'a> {
                 lock(self.board).stage_log = Some((row.clone(), lines));
                 changed = true;
                 let layout = &self.context.layout;
-                let tail = Tail::new(layout, state, record.id(), attempt, STAGE_LOG_REACH);
+                let tail = Tail::new(layout, state, &record.definition, attempt, STAGE_LOG_REACH);
                 other.insert(Selected { row, attempt, tail })
             }
         };

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use co_testkit::fake_agent::{Action, FakeAgentScript, SCRIPT_VARIABLE};
+use co_testkit::program;
 use pty_process::blocking::Pty;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
@@ -79,8 +82,14 @@ impl Terminal {
         let (source, target) = (Arc::clone(&pty), Arc::clone(&display));
         let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // A terminal whose program is gone reports an error, not an end.
-            while let Ok(count @ 1..) = (&*source).read(&mut buffer) {
+            let patience = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            // The terminal is closed when we are the last to hold it.
+            while Arc::strong_count(&source) > 1 {
+                if poll(&mut [PollFd::new(&*source, PollFlags::IN)], Some(&patience)).unwrap() == 0 {
+                    continue;
+                }
+                // A terminal whose program is gone reports an error, not an end.
+                let Ok(count @ 1..) = (&*source).read(&mut buffer) else { return };
                 target.lock().unwrap().take(&buffer[..count]);
             }
         });
@@ -98,7 +107,6 @@ impl Terminal {
         loop {
             let screen = self.display().parser.screen().contents();
             if texts.iter().all(|text| screen.contains(text)) {
-                println!("SHOWS\n{screen}");
                 return screen;
             }
             assert!(Instant::now() < until, "{texts:?} did not all appear:\n{screen}");
@@ -129,7 +137,6 @@ impl Terminal {
         let display = self.display.lock().unwrap();
         let screen = display.parser.screen();
         assert!(!screen.alternate_screen() && !screen.hide_cursor(), "the screen was not given back");
-        if let Some(hud) = &display.hud { println!("HUD\n{hud}\n=====\n{}", screen.contents()); }
         Left {
             code: status.code(),
             hud: display.hud.clone(),
@@ -165,7 +172,8 @@ impl Left {
         let status = manifest["status"].as_str().unwrap();
         let hud = self.hud.as_ref().unwrap_or_else(|| panic!("{self:#?}"));
         let stages = manifest["commands"].as_array().unwrap().iter();
-        let stages = stages.map(|stage| (stage["status"].as_str().unwrap(), stage["title"].as_str().unwrap()));
+        let stages =
+            stages.map(|stage| (stage["status"].as_str().unwrap(), stage["title"].as_str().unwrap()));
         let all = [(status, status)].into_iter().chain(stages);
         for (status, words) in all {
             let line = format!("{} {words}", symbol(status));
@@ -176,6 +184,7 @@ impl Left {
             let unfinished = ["▸ ", "in progress", "queued", "interrupted"];
             assert!(!unfinished.iter().any(|word| after_header(screen).contains(word)), "{screen}");
         }
+        assert_eq!(self.text.matches("manifest.json").count(), 1, "told twice: {}", self.text);
         manifest
     }
 }
@@ -225,7 +234,8 @@ fn a_run_that_fails_and_is_resumed() {
 #[test]
 fn a_run_that_is_over_at_once() {
     for command in ["true", "sleep 0.1"] {
-        let stage = format!(r#"[{{ "id": "p", "stages": [{{ "id": "s", "title": "S", "command": "{command}" }}]}}]"#);
+        let stage =
+            format!(r#"[{{ "id": "p", "stages": [{{ "id": "s", "title": "S", "command": "{command}" }}]}}]"#);
         let project = project(&stage);
         let left = Terminal::start(&project, &["start", "p", "--ui"]).end();
         assert_eq!(left.agrees_with_its_manifest(&project, 0)["status"], "succeeded");
@@ -249,11 +259,12 @@ fn c_and_c_again_cancels() {
     assert_eq!(left.agrees_with_its_manifest(&project, 14)["status"], "cancelled");
 }
 
+const DEAF: &str = r#"[{ "id": "p", "stages": [{ "id": "s", "title": "S",
+    "command": "trap '' TERM; echo deaf; while :; do sleep 0.02; done" }]}]"#;
+
 #[test]
 fn a_third_c_ends_what_does_not_heed() {
-    let stage = r#"[{ "id": "p", "stages": [{ "id": "s", "title": "S",
-        "command": "trap '' TERM; echo deaf; while :; do sleep 0.02; done" }]}]"#;
-    let project = project(stage);
+    let project = project(DEAF);
     let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
     terminal.shows(&["s │ deaf"]);
     terminal.keys("cc");
@@ -272,6 +283,31 @@ fn signals_mean_what_they_mean_without_the_hud() {
         let manifest = terminal.end().agrees_with_its_manifest(&project, code);
         assert_eq!(manifest["status"], "cancelled");
     }
+}
+
+#[test]
+fn a_second_signal_ends_what_does_not_heed_the_first() {
+    let project = project(DEAF);
+    let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
+    terminal.shows(&["s │ deaf"]);
+    terminal.signal(Signal::INT);
+    terminal.shows(&["cancelling: asked by signal"]);
+    terminal.signal(Signal::INT);
+    assert_eq!(terminal.end().agrees_with_its_manifest(&project, 130)["status"], "cancelled");
+}
+
+#[test]
+fn a_terminal_that_goes_away_cancels_the_run() {
+    let project = project(ENDLESS);
+    let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
+    terminal.shows(&["▸ Work"]);
+    let Terminal { pty, mut child, reader, .. } = terminal;
+    drop(pty);
+    reader.join().unwrap();
+    let status = wait_for("the end of the program", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(143));
+    let ended = project.run(&["status", "--format", "json"]);
+    assert_eq!(ended.json()["status"], "cancelled", "{ended:#?}");
 }
 
 const TWO_GATES: &str = r#"[{ "id": "p", "stages": [
@@ -315,6 +351,7 @@ fn q_leaves_and_the_run_goes_on_with_plain_lines() {
     let left = terminal.end();
     assert_eq!(left.code, Some(0), "{left:#?}");
     assert!(left.text.contains("✓ work") && left.text.contains("✓ succeeded"), "{left:#?}");
+    assert!(left.text.contains("manifest: .runs/local/cli/"), "{left:#?}");
     // What happened before the person left is not told again.
     assert!(!left.text.contains("▸ work"), "{left:#?}");
 }
@@ -345,6 +382,33 @@ fn stages_of_child_runs_are_nested_and_have_logs() {
     let left = terminal.end();
     left.agrees_with_its_manifest(&project, 0);
     assert!(left.text.contains("\n    ✓ Deep"), "{left:#?}");
+}
+
+#[test]
+fn an_agent_is_shown_in_words() {
+    let stage = r#"[{ "id": "p", "stages": [
+        { "kind": "agent", "id": "fix", "title": "Fix", "agent": "codex", "prompt": "Fix it." }
+    ]}]"#;
+    let mut project = project(stage);
+    let turn = Action::Turn { message: "I have fixed it.".to_owned() };
+    let script = FakeAgentScript {
+        actions: vec![
+            Action::Thread { id: "0199a213-81c0-7800-8aa1-bbab2a035a53".to_owned(), obey: true },
+            turn,
+            Action::WaitFor { path: project.path("go") },
+        ],
+        ..FakeAgentScript::default()
+    };
+    project.repository().write("script.json", serde_json::to_string(&script).unwrap());
+    project.set(SCRIPT_VARIABLE, project.path("script.json"));
+    project.set("CODEX_ORCHESTRATOR_CODEX", program("co-fake-agent"));
+    let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
+    terminal.shows(&["▸ Fix", "thread 0199a213", "fix │ $ /bin/sh -c true", "fix │ I have fixed it."]);
+    terminal.keys("j");
+    let screen = terminal.shows(&["log of Fix", "\nI have fixed it."]);
+    assert!(!screen.contains('{'), "{screen}");
+    project.repository().write("go", "");
+    terminal.end().agrees_with_its_manifest(&project, 0);
 }
 
 #[test]
