@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use co_config::Loaded;
 use co_engine::{RunState, plan};
-use co_model::{Actor, EventSeq, Pipeline, PipelineId, RunSettings};
+use co_model::{Actor, EventSeq, Pipeline, PipelineId, PipelineSource, RunSettings};
 use co_process::Spawner;
 use co_runtime::{Orchestrator, RunHandle, StartRequest};
 use co_views::to_json;
@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 use crate::args::{Format, HudOptions, RunOptions, StartArguments};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Data, warn};
+use crate::output::{Data, YELLOW, harmless, paint, warn};
 use crate::progress::Progress;
 use crate::screen;
 
@@ -30,6 +30,7 @@ pub(crate) fn start(
 ) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
+    show_notes(context, &loaded, &pipeline);
     let settings = settings(context, arguments);
     // A pipeline that cannot be planned is refused before anything is written.
     plan(&pipeline, &plan_request(&settings))?;
@@ -58,6 +59,15 @@ pub(crate) fn select(loaded: &Loaded, id: Option<&str>) -> Result<Pipeline, CliE
         CliError::from(error).hint(hint)
     })?;
     Ok(pipeline.clone())
+}
+
+/// Says what was noticed while the built-in pipeline was made: a missing program, and how to get it.
+pub(crate) fn show_notes(context: &Context, loaded: &Loaded, pipeline: &Pipeline) {
+    if pipeline.source == PipelineSource::BuiltIn {
+        for note in &loaded.detection.notes {
+            context.notes.progress(&paint(YELLOW, &format!("note: {}", harmless(note))));
+        }
+    }
 }
 
 fn settings(context: &Context, arguments: &StartArguments) -> RunSettings {
