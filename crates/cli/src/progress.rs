@@ -155,8 +155,10 @@ impl Progress {
                 let (style, note) = if *allowed { (YELLOW, " (allowed)") } else { (RED, "") };
                 // The attempt's summary tells of its exit, which is not always why the stage failed.
                 let what = match reason {
-                    FailureReason::MissingOutputs(_) | FailureReason::InvalidSelection(_) => describe(reason),
-                    _ if summary.is_empty() => describe(reason),
+                    FailureReason::MissingOutputs(_) | FailureReason::InvalidSelection(_) => {
+                        harmless(&reason.to_string())
+                    }
+                    _ if summary.is_empty() => harmless(&reason.to_string()),
                     _ => summary,
                 };
                 format!("{} {stage}  {took}  {what}{note}", paint(style, "✗"))
@@ -204,14 +206,5 @@ pub(crate) fn skip_sentence(reason: &SkipReason) -> String {
         SkipReason::NothingFailed => "nothing failed".to_owned(),
         SkipReason::RunCancelled => "the run was stopped".to_owned(),
         SkipReason::Removed => "the pipeline no longer has it".to_owned(),
-    }
-}
-
-fn describe(reason: &FailureReason) -> String {
-    match reason {
-        FailureReason::ChildRun(run) => format!("child run {run} did not succeed"),
-        FailureReason::MissingOutputs(names) => format!("declared outputs are missing: {}", names.join(", ")),
-        FailureReason::InvalidSelection(what) => harmless(what),
-        other => other.word().replace('-', " "),
     }
 }

@@ -21,10 +21,10 @@ use co_model::EventSeq;
 use co_runtime::{Orchestrator, RunHandle};
 
 use crate::args::{Format, HudOptions};
-use crate::commands::start::StopRequests;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::warn;
+use crate::signals::StopRequests;
 use board::{Board, BoardSource};
 use watcher::Watcher;
 

@@ -134,9 +134,7 @@ pub(crate) fn resume(shared: &Shared, request: &ResumeRequest, as_child: bool) -
         match shared.log.acquire(run, &shared.owner, shared.clock.now(), &gone) {
             Ok(lease) => break lease,
             // Somebody answers a question of the run, say: that is no reason to refuse.
-            Err(LogError::Held { holder, .. })
-                if unowned::is_passing(&holder) && Instant::now() < until =>
-            {
+            Err(LogError::Held { holder, .. }) if unowned::is_passing(&holder) && Instant::now() < until => {
                 thread::park_timeout(PASSING_LOOK);
             }
             Err(LogError::Held { holder, .. }) => {

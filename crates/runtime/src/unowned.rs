@@ -80,19 +80,19 @@ fn settle(
     entry: &InboxEntry,
 ) -> Result<(), RuntimeError> {
     let (now, envelope) = (shared.clock.now(), &entry.envelope);
-    let (events, effects, settlement) =
-        match co_engine::decide(state, now, Input::Command(envelope.clone())) {
-            Ok(decision) => (decision.events, decision.effects, Settlement::Accepted),
-            Err(refusal) => {
-                let detail = refusal.to_string();
-                let event = Event::CommandRefused {
-                    key: envelope.key.clone(),
-                    actor: envelope.actor.clone(),
-                    detail: detail.clone(),
-                };
-                (vec![event], Vec::new(), Settlement::Refused { detail })
-            }
-        };
+    let (events, effects, settlement) = match co_engine::decide(state, now, Input::Command(envelope.clone()))
+    {
+        Ok(decision) => (decision.events, decision.effects, Settlement::Accepted),
+        Err(refusal) => {
+            let detail = refusal.to_string();
+            let event = Event::CommandRefused {
+                key: envelope.key.clone(),
+                actor: envelope.actor.clone(),
+                detail: detail.clone(),
+            };
+            (vec![event], Vec::new(), Settlement::Refused { detail })
+        }
+    };
     let recorded = owner::append(shared, state, lease, now, &events, &[(entry.seq, settlement)])?;
     launch::evolve(state, &recorded)?;
     carry_out(shared, state, effects);

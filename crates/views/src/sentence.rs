@@ -31,7 +31,8 @@ const LONGEST_LINE: usize = 240;
 /// Says whether a character shows itself and nothing more: it neither moves a terminal's cursor
 /// nor turns the direction of the text around it (Unicode's bidirectional controls, UAX #9).
 pub fn is_plain(c: char) -> bool {
-    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let breaks = matches!(c, '\u{2028}' | '\u{2029}');
     !(c.is_control() || turns || breaks)
 }
@@ -87,7 +88,7 @@ fn run_sentences(state: &RunState) -> String {
 /// The stage that the run's failure goes back to.
 fn blocking(state: &RunState) -> Option<(&StageRecord, String)> {
     state.stages.iter().filter(|record| !record.removed).find_map(|record| match record.outcome() {
-        Some(StageOutcome::Failed { reason, allowed: false }) => Some((record.as_ref(), failure(reason))),
+        Some(StageOutcome::Failed { reason, allowed: false }) => Some((record.as_ref(), reason.to_string())),
         _ => None,
     })
 }
@@ -182,7 +183,7 @@ fn outcome_summary(state: &RunState, record: &StageRecord, outcome: &StageOutcom
             _ => reported().unwrap_or_else(|| "Succeeded.".to_owned()),
         },
         StageOutcome::Failed { reason, .. } => {
-            let plain = || format!("{}.", capitalized(&failure(reason)));
+            let plain = || format!("{}.", capitalized(&reason.to_string()));
             match reason {
                 // These are told best by the output itself.
                 FailureReason::ExitCode(_) | FailureReason::Signal(_) | FailureReason::TimedOut => {
@@ -214,23 +215,6 @@ fn answer(state: &RunState, record: &StageRecord) -> Option<String> {
         Some(reason) => format!("{word} by {}: {reason}", answered.actor),
         None => format!("{word} by {}.", answered.actor),
     })
-}
-
-/// Why a stage failed, as the end of a sentence.
-pub(crate) fn failure(reason: &FailureReason) -> String {
-    match reason {
-        FailureReason::ExitCode(code) => format!("exit code {code}"),
-        FailureReason::Signal(signal) => format!("ended by signal {signal}"),
-        FailureReason::TimedOut => "its time was over".to_owned(),
-        FailureReason::Lost => "nobody saw how it ended".to_owned(),
-        FailureReason::NotStarted(why) | FailureReason::NotRecorded(why) => why.clone(),
-        FailureReason::MissingOutputs(names) => format!("declared outputs are missing: {}", names.join(", ")),
-        FailureReason::Agent(class) => format!("the agent's turn failed ({class})"),
-        FailureReason::Denied => "it was denied".to_owned(),
-        FailureReason::Unanswered => "nobody answered in time".to_owned(),
-        FailureReason::ChildRun(run) => format!("child run {run} did not succeed"),
-        FailureReason::InvalidSelection(what) => what.clone(),
-    }
 }
 
 /// Why a stage was not run, as a sentence.

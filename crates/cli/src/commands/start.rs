@@ -1,17 +1,13 @@
 //! `start`, and what it shares with `resume` and `retry`: following a run to its end.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use co_config::Loaded;
 use co_engine::{RunState, plan};
-use co_model::{Actor, EventSeq, Pipeline, PipelineId, PipelineSource, RunSettings};
+use co_model::{EventSeq, Pipeline, PipelineId, PipelineSource, RunSettings};
 use co_process::Spawner;
 use co_runtime::{Orchestrator, RunHandle, StartRequest};
 use co_views::to_json;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use crate::args::{Format, HudOptions, RunOptions, StartArguments};
 use crate::context::Context;
@@ -19,6 +15,7 @@ use crate::error::{CliError, Exit};
 use crate::output::{Data, YELLOW, harmless, paint, warn};
 use crate::progress::Progress;
 use crate::screen;
+use crate::signals::{StopRequests, listen_for_signals};
 
 /// How many events are read at a time.
 const PAGE: usize = 500;
@@ -149,54 +146,7 @@ pub(crate) fn follow(
     let snapshot = orchestrator.snapshot(&run)?;
     finish(context, &snapshot.state, shown);
     let outcome = outcome?;
-    Ok(match stop.signal.load(Ordering::Relaxed) {
-        SIGINT => Exit::SignalInterrupt,
-        SIGTERM | SIGHUP => Exit::SignalTerminate,
-        _ => Exit::of_outcome(&outcome),
-    })
-}
-
-/// How often, and by which signal first, we were asked to stop.
-#[derive(Default)]
-pub(crate) struct StopRequests {
-    signal: AtomicI32,
-    times: AtomicU32,
-    /// How many of them the run was told of.
-    heeded: AtomicU32,
-}
-
-impl StopRequests {
-    /// Tells the run: the first request cancels it in order, the second ends it at once.
-    pub(crate) fn heed(&self, handle: &RunHandle) {
-        let times = self.times.load(Ordering::Acquire);
-        let heeded = self.heeded.swap(times, Ordering::Relaxed);
-        if times > 0 && heeded == 0 {
-            let signal = self.signal.load(Ordering::Relaxed);
-            handle.cancel(Actor::new("signal"), Some(format!("signal {signal}")));
-        }
-        if times > 1 && heeded <= 1 {
-            handle.hurry();
-        }
-    }
-}
-
-/// From here on a first Ctrl-C stops the run in order, and a second one at once.
-fn listen_for_signals() -> Result<Arc<StopRequests>, CliError> {
-    let requests = Arc::new(StopRequests::default());
-    let failed = |error: &dyn std::error::Error| CliError::of(Exit::Setup, error);
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| failed(&error))?;
-    let noted = Arc::clone(&requests);
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                // The first one is kept: it decides the exit code.
-                let _ = noted.signal.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
-                noted.times.fetch_add(1, Ordering::Release);
-            }
-        })
-        .map_err(|error| failed(&error))?;
-    Ok(requests)
+    Ok(stop.exit().unwrap_or_else(|| Exit::of_outcome(&outcome)))
 }
 
 /// Reads the run's events as they come and shows those after `shown` in the chosen form.

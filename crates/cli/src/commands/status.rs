@@ -125,10 +125,7 @@ fn next_steps(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
     let asking =
         snapshot.state.stages.iter().filter(|stage| stage.status() == co_model::StageStatus::Waiting);
     for stage in asking {
-        data.line(&format!(
-            "answer:   codex-orchestrator answer --run {run} --stage {} yes|no",
-            stage.id()
-        ));
+        data.line(&format!("answer:   codex-orchestrator answer --run {run} --stage {} yes|no", stage.id()));
     }
     match snapshot.state.status() {
         RunStatus::Failed | RunStatus::Cancelled | RunStatus::Interrupted => {

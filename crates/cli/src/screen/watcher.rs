@@ -14,10 +14,10 @@ use co_runtime::{Orchestrator, RunHandle, RuntimeError};
 use super::board::{Board, Family, LINES_KEPT, lock};
 use super::frame;
 use super::output::Tail;
-use crate::commands::start::StopRequests;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::progress::Progress;
+use crate::signals::StopRequests;
 
 /// The longest until output, child runs, keys and signals are looked at.
 const LOOK: Duration = Duration::from_millis(50);

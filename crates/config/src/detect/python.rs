@@ -99,7 +99,7 @@ impl Runner<'_, '_> {
             // Debian calls it `pytest-3`.
             None => {
                 let present = |name: &&str| self.look.environment.find_program(name).is_some();
-                ("on PATH".to_owned(), ["pytest", "pytest-3"].iter().any(|name| present(&name)))
+                ("on PATH".to_owned(), ["pytest", "pytest-3"].iter().any(|name| present(name)))
             }
         };
         if found {
