@@ -131,9 +131,7 @@ pub(crate) fn resume(shared: &Shared, request: &ResumeRequest, as_child: bool) -
         match shared.log.acquire(run, &shared.owner, shared.clock.now(), &gone) {
             Ok(lease) => break lease,
             // Somebody answers a question of the run, say: that is no reason to refuse.
-            Err(LogError::Held { holder, .. })
-                if unowned::is_passing(&holder) && Instant::now() < until =>
-            {
+            Err(LogError::Held { holder, .. }) if unowned::is_passing(&holder) && Instant::now() < until => {
                 thread::park_timeout(PASSING_LOOK);
             }
             Err(LogError::Held { holder, .. }) => {
@@ -144,7 +142,13 @@ pub(crate) fn resume(shared: &Shared, request: &ResumeRequest, as_child: bool) -
             Err(error) => return Err(error.into()),
         }
     };
-    let resumed = resume_owned(shared, request, &lease);
+    let resumed = loop {
+        match resume_owned(shared, request, &lease) {
+            // A rival's refused resume was recorded in between: read the run again.
+            Err(ResumeError::Runtime(RuntimeError::Log(LogError::Conflict { .. }))) => {}
+            resumed => break resumed,
+        }
+    };
     if resumed.is_err() {
         drop(shared.log.release(&lease));
         views::refresh(shared, run);

@@ -9,8 +9,8 @@ use co_process::find_marked;
 
 use crate::environment::RUN_MARK;
 use crate::error::RuntimeError;
-use crate::orchestrator::Shared;
 use crate::launch::KILL_PATIENCE;
+use crate::orchestrator::Shared;
 use crate::{launch, owner, unowned, views};
 
 /// What recovery found at one run.

@@ -28,7 +28,13 @@ pub(crate) fn take_commands(shared: &Shared, run: &RunId) -> Result<(), RuntimeE
         Err(LogError::Held { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let taken = take_inbox(shared, run, &lease);
+    let taken = loop {
+        match take_inbox(shared, run, &lease) {
+            // A refused resume was recorded in between: read the run again.
+            Err(RuntimeError::Log(LogError::Conflict { .. })) => {}
+            taken => break taken,
+        }
+    };
     drop(shared.log.release(&lease));
     views::refresh(shared, run);
     taken
@@ -80,19 +86,19 @@ fn settle(
     entry: &InboxEntry,
 ) -> Result<(), RuntimeError> {
     let (now, envelope) = (shared.clock.now(), &entry.envelope);
-    let (events, effects, settlement) =
-        match co_engine::decide(state, now, Input::Command(envelope.clone())) {
-            Ok(decision) => (decision.events, decision.effects, Settlement::Accepted),
-            Err(refusal) => {
-                let detail = refusal.to_string();
-                let event = Event::CommandRefused {
-                    key: envelope.key.clone(),
-                    actor: envelope.actor.clone(),
-                    detail: detail.clone(),
-                };
-                (vec![event], Vec::new(), Settlement::Refused { detail })
-            }
-        };
+    let (events, effects, settlement) = match co_engine::decide(state, now, Input::Command(envelope.clone()))
+    {
+        Ok(decision) => (decision.events, decision.effects, Settlement::Accepted),
+        Err(refusal) => {
+            let detail = refusal.to_string();
+            let event = Event::CommandRefused {
+                key: envelope.key.clone(),
+                actor: envelope.actor.clone(),
+                detail: detail.clone(),
+            };
+            (vec![event], Vec::new(), Settlement::Refused { detail })
+        }
+    };
     let recorded = owner::append(shared, state, lease, now, &events, &[(entry.seq, settlement)])?;
     launch::evolve(state, &recorded)?;
     carry_out(shared, state, effects);
