@@ -110,6 +110,8 @@ impl Attempt {
                 reason: "this process cannot start programs".to_owned(),
             });
         };
+        // A folder that somebody has removed is made again; what fails is told by the capture.
+        drop(std::fs::create_dir_all(layout.logs_dir(&created.task, &created.run)));
         match co_process::run(spawner, program, &capture, &limits, &self.stop, observer) {
             Ok(report) => Ran::of(&report),
             Err(error) => Ran::without(exit_of(&error)),

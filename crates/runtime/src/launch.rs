@@ -145,7 +145,13 @@ pub(crate) fn resume(shared: &Shared, request: &ResumeRequest, as_child: bool) -
             Err(error) => return Err(error.into()),
         }
     };
-    let resumed = resume_owned(shared, request, &lease);
+    let resumed = loop {
+        match resume_owned(shared, request, &lease) {
+            // A rival's refused resume was recorded in between: read the run again.
+            Err(ResumeError::Runtime(RuntimeError::Log(LogError::Conflict { .. }))) => {}
+            resumed => break resumed,
+        }
+    };
     if resumed.is_err() {
         drop(shared.log.release(&lease));
         views::refresh(shared, run);

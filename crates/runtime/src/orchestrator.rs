@@ -15,7 +15,7 @@ use co_process::{ProcessIdentity, Spawner, current_process};
 use co_views::{Heartbeat, Layout};
 
 use crate::activity::{self, AgentActivity};
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyClock};
 use crate::error::{RebuildError, ResumeError, RuntimeError, StartError};
 use crate::launch::{self, Begun};
 use crate::notice::{Notice, Progressed};
@@ -176,6 +176,7 @@ impl Orchestrator {
             .map_err(|source| RuntimeError::Files { path: PathBuf::from("/proc/self/stat"), source })?;
         let owner =
             Owner { id: token::random_hex(16)?, host: options.host.clone(), process: process.to_string() };
+        let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(clock));
         let warnings = Mutex::default();
         Ok(Self { shared: Arc::new(Shared { options, log, clock, spawner, owner, warnings }) })
     }

@@ -28,7 +28,13 @@ pub(crate) fn take_commands(shared: &Shared, run: &RunId) -> Result<(), RuntimeE
         Err(LogError::Held { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let taken = take_inbox(shared, run, &lease);
+    let taken = loop {
+        match take_inbox(shared, run, &lease) {
+            // A refused resume was recorded in between: read the run again.
+            Err(RuntimeError::Log(LogError::Conflict { .. })) => {}
+            taken => break taken,
+        }
+    };
     drop(shared.log.release(&lease));
     views::refresh(shared, run);
     taken

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 
 use co_log::{EventLog as _, RunFilter, RunHead};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::{EventSeq, RunId, TaskId};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Project, wait_for};
@@ -67,6 +68,29 @@ impl World {
     /// All runs in the log; looking at them here mends nothing.
     pub(super) fn heads(&self) -> Vec<RunHead> {
         self.log().heads(&RunFilter { limit: 10_000, ..RunFilter::default() }).unwrap()
+    }
+
+    /// Where a run stands in the log; looking at it here mends nothing.
+    #[track_caller]
+    pub(super) fn status(&self, run: &str) -> &'static str {
+        self.log().head(&RunId::new(run).unwrap()).unwrap().unwrap().progress.status.as_str()
+    }
+
+    /// The files below the runs and out folders, without the event log.
+    pub(super) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut folders = vec![self.project.path(".runs/local"), self.project.path("out")];
+        let mut files = BTreeMap::new();
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).unwrap();
+                    files.insert(path, bytes);
+                }
+            }
+        }
+        files
     }
 
     /// The events of a run, checked for gaps and times that go back; none of one that was not recorded.
@@ -214,4 +238,78 @@ fn fits_schema(manifest: &Value) {
     if let Err(error) = validator.validate(manifest) {
         panic!("{error}: {manifest:#}");
     }
+}
+
+/// A run that is in the middle of a stage, and the process that follows it.
+pub(super) struct Started {
+    program: Child,
+    pub(super) run: String,
+}
+
+impl Started {
+    /// Starts the pipeline `p` and waits until `stage` has begun.
+    pub(super) fn in_stage(world: &World, stage: &str) -> Self {
+        let begun = world.count(&format!("+{stage}"));
+        let known: Vec<RunId> = if world.project.path(".runs/orchestrator.db").exists() {
+            world.heads().into_iter().map(|head| head.run).collect()
+        } else {
+            Vec::new()
+        };
+        let program = world.project.spawn(&["start", "p"]);
+        wait_for("the stage begins", || (world.count(&format!("+{stage}")) > begun).then_some(()));
+        let heads = world.heads().into_iter().map(|head| head.run);
+        let run = heads.filter(|run| !known.contains(run)).min_by_key(|run| run.as_str().len());
+        Self { program, run: run.expect("the run is recorded").to_string() }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.program);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Kills the program alone.
+    pub(super) fn kill(&mut self) {
+        self.program.kill().unwrap();
+        self.program.wait().unwrap();
+    }
+
+    /// Kills the program and all its helpers, so that none of them sees another die.
+    pub(super) fn kill_whole_tree(&mut self) {
+        let mut helpers = self.helpers("co-zygote");
+        helpers.extend(self.helpers("co-supervisor"));
+        let pids = || helpers.iter().filter_map(|pid| Pid::from_raw(*pid));
+        self.signal(Signal::STOP);
+        pids().for_each(|pid| kill_process(pid, Signal::STOP).unwrap());
+        pids().for_each(|pid| kill_process(pid, Signal::KILL).unwrap());
+        self.kill();
+    }
+
+    /// The program's helpers of this name that are there now.
+    pub(super) fn helpers(&self, name: &str) -> Vec<i32> {
+        let mut found = Vec::new();
+        let mut open = vec![i32::try_from(self.program.id()).unwrap()];
+        while let Some(parent) = open.pop() {
+            for pid in children(parent) {
+                let called = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                if called.trim() == name {
+                    found.push(pid);
+                }
+                open.push(pid);
+            }
+        }
+        found
+    }
+
+    pub(super) fn wait(&mut self) -> ExitStatus {
+        wait_for("the program ends", || self.program.try_wait().unwrap())
+    }
+}
+
+fn children(parent: i32) -> Vec<i32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
+    let lists =
+        threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
 }
