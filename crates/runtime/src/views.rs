@@ -175,22 +175,28 @@ pub struct RebuildReport {
 /// Compares the views of a run with its log, and writes them unless `check` is set.
 pub(crate) fn rebuild(shared: &Shared, run: &RunId, check: bool) -> Result<RebuildReport, RuntimeError> {
     let state = launch::load(shared, run)?;
-    let mut differences = Vec::new();
-    for (path, text) in documents(shared, &state) {
-        match std::fs::read(&path) {
-            Ok(bytes) if bytes == text.as_bytes() => {}
-            Ok(_) => differences.push(ViewDifference::Differs(path)),
-            Err(_) => differences.push(ViewDifference::Missing(path)),
-        }
-    }
+    let documents = documents(shared, &state);
+    let differences = differences(&documents);
     if !check {
-        for (path, text) in documents(shared, &state) {
-            write_atomically(&path, text.as_bytes())?;
+        for (path, text) in &documents {
+            write_atomically(path, text.as_bytes())?;
         }
-        task_views::write(shared, &state.created.task)?;
         shared.log.views_written(run, state.last_seq)?;
     }
     Ok(RebuildReport { run: run.clone(), written: !check && !differences.is_empty(), differences })
+}
+
+/// Which documents on disk are not what they should be.
+pub(crate) fn differences(documents: &[(PathBuf, String)]) -> Vec<ViewDifference> {
+    let mut differences = Vec::new();
+    for (path, text) in documents {
+        match std::fs::read(path) {
+            Ok(bytes) if bytes == text.as_bytes() => {}
+            Ok(_) => differences.push(ViewDifference::Differs(path.clone())),
+            Err(_) => differences.push(ViewDifference::Missing(path.clone())),
+        }
+    }
+    differences
 }
 
 /// Writes a file so that a reader sees the old bytes or the new ones, never a part.
