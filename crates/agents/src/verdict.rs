@@ -349,7 +349,9 @@ fn hint(class: FailureClass) -> Option<&'static str> {
         }
         FailureClass::TimedOut => Some("raise the stage's `timeout`, or give the stage a smaller task"),
         FailureClass::Lost => Some("resume the run; the thread continues where it stopped"),
-        FailureClass::Garbage => Some("check that CODEX_ORCHESTRATOR_CODEX, or the `codex` on PATH, is the Codex CLI"),
+        FailureClass::Garbage => {
+            Some("check that CODEX_ORCHESTRATOR_CODEX, or the `codex` on PATH, is the Codex CLI")
+        }
         FailureClass::Killed { .. }
         | FailureClass::Cancelled
         | FailureClass::Truncated

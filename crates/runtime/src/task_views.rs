@@ -37,7 +37,11 @@ pub(crate) fn write(shared: &Shared, task: &TaskId) -> Result<(), RuntimeError> 
 }
 
 /// Compares them with the log, and writes them unless `check` is set.
-pub(crate) fn rebuild(shared: &Shared, task: &TaskId, check: bool) -> Result<TaskRebuildReport, RuntimeError> {
+pub(crate) fn rebuild(
+    shared: &Shared,
+    task: &TaskId,
+    check: bool,
+) -> Result<TaskRebuildReport, RuntimeError> {
     let _lock = lock(shared, task)?;
     let documents = documents(shared, task)?;
     let differences = views::differences(&documents);

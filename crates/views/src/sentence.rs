@@ -31,7 +31,8 @@ const LONGEST_LINE: usize = 240;
 /// Says whether a character shows itself and nothing more: it neither moves a terminal's cursor
 /// nor turns the direction of the text around it (Unicode's bidirectional controls, UAX #9).
 pub fn is_plain(c: char) -> bool {
-    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let breaks = matches!(c, '\u{2028}' | '\u{2029}');
     !(c.is_control() || turns || breaks)
 }
@@ -262,8 +263,8 @@ pub(crate) fn limit(after_ms: u64) -> String {
     format!("ended after {}", DurationText(std::time::Duration::from_millis(after_ms)))
 }
 
-/// The command as a person would type it.
-pub(crate) fn command_text(line: &CommandLine) -> String {
+/// Gives a command as a person would type it.
+pub fn command_text(line: &CommandLine) -> String {
     match line {
         CommandLine::Shell(line) => line.clone(),
         CommandLine::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),

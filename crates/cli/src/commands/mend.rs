@@ -92,9 +92,8 @@ pub(crate) fn rebuild(context: &Context, arguments: &RebuildArguments) -> Result
     match context.format {
         Format::Text => {
             let verb = if arguments.check { "differ" } else { "had to be written" };
-            let plural = |count: usize, word: &str| {
-                format!("{count} {word}{}", if count == 1 { "" } else { "s" })
-            };
+            let plural =
+                |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
             context.notes.progress(&format!(
                 "{} looked at: {} {verb}",
                 plural(runs.len(), "run"),

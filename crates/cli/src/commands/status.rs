@@ -85,8 +85,12 @@ fn stages(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
             co_model::StageStatus::Skipped | co_model::StageStatus::Pending => ("-", DIM),
         };
         let took = shown.duration_ms.map(|millis| DurationText(Duration::from_millis(millis)).to_string());
+        let allowed = match record.outcome() {
+            Some(co_model::StageOutcome::Failed { allowed: true, .. }) => " (allowed)",
+            _ => "",
+        };
         let line = format!(
-            "{} {:<width$}  {:<9}  {:>6}  {}",
+            "{} {:<width$}  {:<9}  {:>6}  {}{allowed}",
             paint(style, symbol),
             record.id().as_str(),
             record.status().as_str(),
@@ -103,10 +107,7 @@ fn next_steps(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
     let asking =
         snapshot.state.stages.iter().filter(|stage| stage.status() == co_model::StageStatus::Waiting);
     for stage in asking {
-        data.line(&format!(
-            "answer:   codex-orchestrator answer --run {run} --stage {} yes|no",
-            stage.id()
-        ));
+        data.line(&format!("answer:   codex-orchestrator answer --run {run} --stage {} yes|no", stage.id()));
     }
     match snapshot.state.status() {
         RunStatus::Failed | RunStatus::Cancelled | RunStatus::Interrupted => {

@@ -92,7 +92,9 @@ fn stages(manifest: &serde_json::Value) -> Vec<(&str, &str)> {
     let commands = manifest["commands"].as_array().expect("a list of commands");
     commands
         .iter()
-        .map(|command| (command["id"].as_str().expect("an id"), command["status"].as_str().expect("a status")))
+        .map(|command| {
+            (command["id"].as_str().expect("an id"), command["status"].as_str().expect("a status"))
+        })
         .collect()
 }
 
@@ -100,5 +102,8 @@ fn stages(manifest: &serde_json::Value) -> Vec<(&str, &str)> {
 #[track_caller]
 fn stage<'m>(manifest: &'m serde_json::Value, id: &str) -> &'m serde_json::Value {
     let commands = manifest["commands"].as_array().expect("a list of commands");
-    commands.iter().find(|command| command["id"] == id).unwrap_or_else(|| panic!("no stage {id}: {manifest:#}"))
+    commands
+        .iter()
+        .find(|command| command["id"] == id)
+        .unwrap_or_else(|| panic!("no stage {id}: {manifest:#}"))
 }

@@ -62,7 +62,11 @@ fn an_unknown_pipeline_is_answered_with_a_near_one() {
 fn a_missing_working_directory_is_the_stages_failure_and_named() {
     let project = Workshop::with_stages(r#"[{ "id": "a", "command": "true", "cwd": "nowhere" }]"#);
     let ended = project.run(&["start", "--json"]).expect(10);
-    assert!(ended.json()["summary"].as_str().unwrap().contains("nowhere` does not exist"), "{}", ended.stdout);
+    assert!(
+        ended.json()["summary"].as_str().unwrap().contains("nowhere` does not exist"),
+        "{}",
+        ended.stdout
+    );
     assert_eq!(ended.json()["status_detail"], "stage:a:not-started");
 }
 
@@ -70,7 +74,9 @@ fn a_missing_working_directory_is_the_stages_failure_and_named() {
 fn ids_that_could_leave_their_folder_are_refused() {
     let mut project = Workshop::with_stages(r#"[{ "id": "a", "command": "true" }]"#);
     let long = "a".repeat(300);
-    for id in ["../x", "a/b", "..", ".hidden", "a\nb", "a\u{1b}[31mb", "-x", "con:x", "a b ", long.as_str(), ""] {
+    for id in
+        ["../x", "a/b", "..", ".hidden", "a\nb", "a\u{1b}[31mb", "-x", "con:x", "a b ", long.as_str(), ""]
+    {
         let task = format!("--task={id}");
         let run = format!("--run={id}");
         for arguments in [
@@ -117,7 +123,8 @@ fn a_root_that_does_not_exist_is_refused() {
 
 #[test]
 fn an_event_log_that_is_none_is_refused_and_left_alone() {
-    let project = Project::with_pipelines(r#"[{ "id": "main", "stages": [{ "id": "a", "command": "true" }] }]"#);
+    let project =
+        Project::with_pipelines(r#"[{ "id": "main", "stages": [{ "id": "a", "command": "true" }] }]"#);
     let database = project.path("d/orchestrator.db");
     std::fs::create_dir_all(&database).unwrap();
     let folder = project.run(&["start", "--runs-dir", "d"]).expect(13);
@@ -147,7 +154,8 @@ fn an_empty_file_becomes_an_event_log() {
 
 #[test]
 fn an_event_log_of_a_newer_version_is_not_touched() {
-    let project = Project::with_pipelines(r#"[{ "id": "main", "stages": [{ "id": "a", "command": "true" }] }]"#);
+    let project =
+        Project::with_pipelines(r#"[{ "id": "main", "stages": [{ "id": "a", "command": "true" }] }]"#);
     project.run(&["start"]).expect(0);
     let database = project.path(".runs/orchestrator.db");
     // What the journal holds would win over the header.
@@ -164,7 +172,8 @@ fn an_event_log_of_a_newer_version_is_not_touched() {
 
 #[test]
 fn an_unreadable_file_is_named() {
-    let project = Project::with_pipelines(r#"[{ "id": "main", "stages": [{ "id": "a", "command": "true" }] }]"#);
+    let project =
+        Project::with_pipelines(r#"[{ "id": "main", "stages": [{ "id": "a", "command": "true" }] }]"#);
     let file = project.path("codex.orchestrator.json");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::read(&file).is_ok() {
@@ -208,9 +217,12 @@ fn flags_and_intervals_are_checked() {
 fn without_a_home_and_without_git_everything_works() {
     let folder = tempfile::tempdir().unwrap();
     let project = Workshop::with_stages(r#"[{ "id": "a", "command": "echo fine" }]"#);
-    std::fs::copy(project.path("codex.orchestrator.json"), folder.path().join("codex.orchestrator.json")).unwrap();
-    for arguments in [vec!["start"], vec!["status"], vec!["logs"], vec!["runs"], vec!["doctor"], vec!["plan"]] {
-        let output = project.command(&arguments).env_remove("HOME").current_dir(folder.path()).output().unwrap();
+    std::fs::copy(project.path("codex.orchestrator.json"), folder.path().join("codex.orchestrator.json"))
+        .unwrap();
+    for arguments in [vec!["start"], vec!["status"], vec!["logs"], vec!["runs"], vec!["doctor"], vec!["plan"]]
+    {
+        let output =
+            project.command(&arguments).env_remove("HOME").current_dir(folder.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:#?}");
     }
     let output = project.command(&["start", "--worktree"]).current_dir(folder.path()).output().unwrap();

@@ -19,7 +19,11 @@ fn init_writes_a_file_that_loads_and_runs() {
     project.run(&["start"]).expect(0);
     project.repository().write("codex.orchestrator.json", "mine");
     let refused = project.run(&["init"]).expect(3);
-    assert!(refused.stderr.contains("exists already") && refused.stderr.contains("--force"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("exists already") && refused.stderr.contains("--force"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(project.text("codex.orchestrator.json"), "mine");
     let forced = project.run(&["init", "--force", "--json"]).expect(0).json();
     assert!(forced["file"].as_str().unwrap().ends_with("codex.orchestrator.json"));
@@ -65,9 +69,11 @@ fn every_schema_is_printed_and_is_the_shipped_one() {
     for name in names {
         let printed = project.run(&["schema", name]).expect(0).json();
         assert!(jsonschema::meta::is_valid(&printed), "{name}");
-        let file = if name == "pipeline" { "pipeline.json".to_owned() } else { format!("{name}.schema.json") };
+        let file =
+            if name == "pipeline" { "pipeline.json".to_owned() } else { format!("{name}.schema.json") };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(file);
-        let shipped: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let shipped: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         assert_eq!(printed, shipped, "{name}");
     }
     let unknown = project.run(&["schema", "manifset"]).expect(2);
@@ -77,9 +83,11 @@ fn every_schema_is_printed_and_is_the_shipped_one() {
 #[test]
 fn completions_and_manual_are_made() {
     let project = Workshop::bare();
-    for (shell, sign) in
-        [("bash", "complete -F"), ("zsh", "#compdef codex-orchestrator"), ("fish", "complete -c codex-orchestrator")]
-    {
+    for (shell, sign) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef codex-orchestrator"),
+        ("fish", "complete -c codex-orchestrator"),
+    ] {
         let script = project.run(&["completions", shell]).expect(0).stdout;
         assert!(script.contains(sign) && script.contains("resume"), "{shell}");
     }
@@ -95,7 +103,10 @@ fn completions_and_manual_are_made() {
     project.run(&["man", "--directory", "man/codex-orchestrator.1"]).expect(3);
     let help = project.run(&["--help"]).expect(0);
     assert!(help.stdout.contains("Exit codes:"), "{}", help.stdout);
-    assert_eq!(project.run(&["--version"]).expect(0).stdout.trim(), format!("codex-orchestrator {}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        project.run(&["--version"]).expect(0).stdout.trim(),
+        format!("codex-orchestrator {}", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]
@@ -103,7 +114,11 @@ fn instruction_files_need_no_stamp_and_are_recorded_with_their_hashes() {
     let project = Workshop::with_stages(r#"[{ "id": "a", "command": "true" }]"#);
     let home = project.root().parent().unwrap().join("home/.codex");
     std::fs::create_dir_all(&home).unwrap();
-    let files = [(home.join("AGENTS.md"), "global\n"), (project.path("AGENTS.md"), "root\n"), (project.path("docs/AGENTS.md"), "docs\n")];
+    let files = [
+        (home.join("AGENTS.md"), "global\n"),
+        (project.path("AGENTS.md"), "root\n"),
+        (project.path("docs/AGENTS.md"), "docs\n"),
+    ];
     std::fs::create_dir(project.path("docs")).unwrap();
     for (path, text) in &files {
         std::fs::write(path, text).unwrap();

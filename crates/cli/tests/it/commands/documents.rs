@@ -20,12 +20,16 @@ impl Schemas {
     #[track_caller]
     fn hold(&mut self, schema: &'static str, document: &Value, origin: &str) {
         let validator = self.validators.entry(schema).or_insert_with(|| {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../schemas/{schema}.schema.json"));
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../schemas/{schema}.schema.json"));
+            let text =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             jsonschema::validator_for(&serde_json::from_str(&text).expect("JSON")).expect("a schema")
         });
-        let problems: Vec<String> =
-            validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let problems: Vec<String> = validator
+            .iter_errors(document)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(problems.is_empty(), "{origin} is no {schema}: {problems:#?}\n{document:#}");
     }
 }
@@ -74,7 +78,11 @@ pub(super) fn check_below(project: &Project, runs_dir: &Path, out_dir: &Path) {
         let run = line["run_id"].as_str().expect("a run id").to_owned();
         let over = ["succeeded", "failed", "cancelled", "interrupted"];
         assert!(over.contains(&line["status"].as_str().expect("a status")), "left behind: {line:#}");
-        schemas.hold("status", &lines(&ours(&["status", "--run", &run, "--format", "jsonl"]).stdout)[0], "status");
+        schemas.hold(
+            "status",
+            &lines(&ours(&["status", "--run", &run, "--format", "jsonl"]).stdout)[0],
+            "status",
+        );
         for event in lines(&ours(&["logs", "--run", &run, "--events", "--format", "jsonl"]).stdout) {
             schemas.hold("event", &event, "an event");
         }

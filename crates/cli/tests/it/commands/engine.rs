@@ -52,7 +52,8 @@ fn an_attempt_is_repeated_with_growing_waits() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .filter(|event| event["type"] == "retry_scheduled")
         .map(|event| {
-            let time = |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+            let time =
+                |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
             time(&event["data"]["due_at"]).duration_since(time(&event["at"]))
         })
         .collect();
@@ -139,7 +140,8 @@ fn required_guardrails_decide() {
 fn a_parent_run_must_exist() {
     let project = Workshop::with_stages(r#"[{ "id": "a", "command": "true" }]"#);
     let parent = project.run(&["start", "--json"]).run_id();
-    let child = project.run(&["start", "--parent-run", &parent, "--approval-policy", "never", "--json"]).expect(0);
+    let child =
+        project.run(&["start", "--parent-run", &parent, "--approval-policy", "never", "--json"]).expect(0);
     let manifest = project.manifest(&child.run_id());
     assert_eq!(manifest["parent_run_id"], parent.as_str());
     assert_eq!(manifest["approval_policy"], "never");

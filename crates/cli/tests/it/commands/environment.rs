@@ -20,7 +20,18 @@ fn variables_are_read_and_flags_win() {
     assert!(!project.path(".runs").exists() && !project.path("out").exists());
 
     let second = project
-        .run(&["start", "--json", "--task", "flag", "--runs-dir", "f/runs", "--out-dir", "f/out", "--target", "a"])
+        .run(&[
+            "start",
+            "--json",
+            "--task",
+            "flag",
+            "--runs-dir",
+            "f/runs",
+            "--out-dir",
+            "f/out",
+            "--target",
+            "a",
+        ])
         .expect(0)
         .json();
     assert_eq!(second["task_id"], "flag");

@@ -58,7 +58,8 @@ fn two_hundred_megabytes_pass_through_bounded_memory_without_loss() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut logs = project.command(&["logs", "--raw", "--stage", "big"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut logs =
+        project.command(&["logs", "--raw", "--stage", "big"]).stdout(Stdio::piped()).spawn().unwrap();
     assert_same(source.stdout.take().unwrap(), logs.stdout.take().unwrap());
     source.wait().unwrap();
     assert_eq!(logs.wait().unwrap().code(), Some(0));

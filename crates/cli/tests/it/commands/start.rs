@@ -30,7 +30,8 @@ fn json_goes_to_stdout_alone_and_progress_to_stderr() {
 
 #[test]
 fn a_failed_run_still_prints_its_json() {
-    let project = Workshop::with_stages(r#"[{ "id": "a", "command": "exit 7" }, { "id": "b", "command": "true" }]"#);
+    let project =
+        Workshop::with_stages(r#"[{ "id": "a", "command": "exit 7" }, { "id": "b", "command": "true" }]"#);
     let ended = project.run(&["start", "--format", "json"]).expect(10);
     documents::hold("start", &ended.json());
     assert_eq!(ended.json()["status"], "failed");

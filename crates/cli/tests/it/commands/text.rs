@@ -97,9 +97,7 @@ fn errors() {
     take(&["start", "--task", "../x"]);
     take(&["start", "--runs-dir", "codex.orchestrator.json"]);
     take(&["start", "--root", "nowhere"]);
-    let run = {
-        project.run(&["start", "checks", "--json"]).expect(0).run_id()
-    };
+    let run = { project.run(&["start", "checks", "--json"]).expect(0).run_id() };
     take(&["status", "--run", "2026-01-01"]);
     take(&["resume", "--run", &run]);
     take(&["cancel", "--run", &run]);

@@ -105,9 +105,8 @@ fn ids(list: &Value) -> Vec<String> {
 fn runs_are_filtered_and_paged() {
     let project = Workshop::new(PIPELINES);
     assert_eq!(project.run(&["runs", "--json"]).expect(0).json(), serde_json::json!([]));
-    let start = |pipeline: &str, task: &str| {
-        project.run(&["start", pipeline, "--task", task, "--json"]).run_id()
-    };
+    let start =
+        |pipeline: &str, task: &str| project.run(&["start", pipeline, "--task", task, "--json"]).run_id();
     let all: Vec<String> =
         [("fine", "one"), ("bad", "one"), ("fine", "two"), ("bad", "two")].map(|(p, t)| start(p, t)).into();
     let newest_first: Vec<String> = all.iter().rev().cloned().collect();
@@ -148,7 +147,8 @@ fn logs_show_one_stage_or_all_of_them() {
         project.run(&whole).expect(0).stdout
     };
     let all = logs(&[]);
-    for part in ["── a\n", "a-out\n", "a-err\n", "── again\ntry 1\n", "── again (attempt 2)\ntry 2\n"] {
+    for part in ["── a\n", "a-out\n", "a-err\n", "── again\ntry 1\n", "── again (attempt 2)\ntry 2\n"]
+    {
         assert!(all.contains(part), "{part:?}: {all}");
     }
     assert_eq!(logs(&["--stage", "again"]), "try 2\n");

@@ -33,7 +33,11 @@ fn it_is_removed_after_success() {
 
 #[test]
 fn what_exists_nowhere_else_keeps_it() {
-    for work in ["touch new", "echo changed > tracked", "git -c user.name=t -c user.email=t@e commit -q --allow-empty -m new"] {
+    for work in [
+        "touch new",
+        "echo changed > tracked",
+        "git -c user.name=t -c user.email=t@e commit -q --allow-empty -m new",
+    ] {
         let project = workshop(work);
         let ended = project.run(&["start", "--worktree", "--json"]).expect(0);
         assert!(ended.stderr.contains("the worktree was kept"), "{work}: {}", ended.stderr);
