@@ -17,6 +17,7 @@ pub(crate) struct Progress {
     created: Option<Timestamp>,
     run: String,
     summaries: HashMap<StageId, String>,
+    hints: HashMap<StageId, String>,
 }
 
 impl Progress {
@@ -49,6 +50,11 @@ impl Progress {
             }
             Event::AttemptFinished { stage, report, .. } => {
                 self.summaries.insert(stage.clone(), report.summary.clone());
+                self.hints.remove(stage);
+                let failure = report.agent.as_ref().and_then(|turn| turn.failure.as_ref());
+                if let Some(hint) = failure.and_then(|failure| failure.hint.clone()) {
+                    self.hints.insert(stage.clone(), hint);
+                }
                 let mut lines = Vec::new();
                 if report.survivors_killed > 0 && !matches!(report.exit, AttemptExit::Cancelled) {
                     lines.push(format!("  {} left-over processes were ended", report.survivors_killed));
@@ -88,7 +94,13 @@ impl Progress {
                 self.began.insert(stage.clone(), at);
                 vec![format!("{} {stage}  {}", paint(CYAN, "▸"), paint(DIM, &format!("child run {run}")))]
             }
-            Event::StageFinished { stage, outcome } => vec![self.finished(stage, outcome, at)],
+            Event::StageFinished { stage, outcome } => {
+                let mut lines = vec![self.finished(stage, outcome, at)];
+                if let (StageOutcome::Failed { .. }, Some(hint)) = (outcome, self.hints.get(stage)) {
+                    lines.push(paint(DIM, &format!("  hint: {}", harmless(hint))));
+                }
+                lines
+            }
             Event::CancelRequested { actor, reason } => {
                 let why = reason.as_ref().map(|why| format!(": {}", harmless(why))).unwrap_or_default();
                 vec![format!("{} stopping, asked by {}{why}", paint(YELLOW, "■"), harmless(actor.as_str()))]

@@ -1,4 +1,5 @@
 //! Animates a run that never happened: `cargo run -p co-hud --example demo -- [seconds] [stages]`.
+#![expect(clippy::unwrap_used, reason = "a lock is poisoned only when the demo has failed already")]
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};

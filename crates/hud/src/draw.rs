@@ -53,7 +53,7 @@ pub(crate) fn panes(view: &View, area: Rect) -> Panes {
     let question_rows = take(asked.len(), everything);
     let question_is_whole = question_is_whole && usize::from(question_rows) == asked.len();
     let left = area.height - header.height - footer_rows - path_rows - question_rows;
-    let stage_rows = take(stage_lines(view), (left * 9 / 20).max(3));
+    let stage_rows = take(stage_lines(view), (left / 2).max(3));
     let title_rows = take(1, everything);
     let log_rows = take(usize::MAX, everything);
     Panes {
@@ -166,20 +166,21 @@ fn header(cells: &mut Buffer, pane: Rect, view: &View) {
     let (symbol, words) = run_status(frame.status);
     let status = format!("{symbol} {words}");
     let elapsed = span(frame.elapsed);
-    let left = columns.saturating_sub(width(&status) + width(&elapsed) + 3);
-    let what = format!("task {} · {}", spelled(&frame.task), spelled(&frame.pipeline));
-    let tone = style(view, run_tone(frame.status));
-    // The clock is the first to go when the status alone fills the row.
-    let first = if left > 0 {
-        Line::from(vec![
-            Span::styled(status, tone.patch(style(view, Tone::Strong))),
-            Span::raw("  "),
-            Span::styled(column(&what, left), style(view, Tone::Strong)),
-            Span::raw(" "),
-            Span::raw(elapsed),
-        ])
+    let strong = style(view, Tone::Strong);
+    let tone = style(view, run_tone(frame.status)).patch(strong);
+    let beside_status = columns.saturating_sub(width(&status) + 2);
+    let beside_both = beside_status.saturating_sub(width(&elapsed) + 1);
+    // As the row gets narrower, the task goes first, then the clock, then the word for the symbol.
+    let first = if beside_both >= 8 {
+        let what = format!("task {} · {}", spelled(&frame.task), spelled(&frame.pipeline));
+        let what = Span::styled(column(&what, beside_both), strong);
+        Line::from(vec![Span::styled(status, tone), Span::raw("  "), what, Span::raw(format!(" {elapsed}"))])
+    } else if beside_status >= width(&elapsed) {
+        Line::from(vec![Span::styled(status, tone), Span::raw(format!("  {elapsed:>beside_status$}"))])
+    } else if columns >= width(&status) {
+        Line::styled(status, tone)
     } else {
-        Line::styled(fit(&status, columns), tone)
+        Line::styled(symbol, tone)
     };
     let mut run = format!("run {}", spelled(&frame.run));
     if let Some(detail) = &frame.status_detail {
@@ -319,8 +320,8 @@ fn log(cells: &mut Buffer, title: Rect, pane: Rect, view: &View) {
     let columns = usize::from(pane.width);
     let lines = window.lines.iter().skip(surplus).map(|line| {
         let tone = match line.stream {
-            LogStream::Output => Tone::Plain,
-            LogStream::Error => Tone::Bad,
+            // Many programs report progress on stderr: it is no bad sign by itself.
+            LogStream::Output | LogStream::Error => Tone::Plain,
             LogStream::Note => Tone::Quiet,
         };
         Line::styled(fit(&skip(&output(&line.text), view.pan), columns), style(view, tone))

@@ -165,6 +165,10 @@ impl Input for Keyboard {
     }
 
     fn next_event(&mut self) -> io::Result<Option<Event>> {
+        // Where panics unwind, the HUD outlives the panic of another thread, but not its screen.
+        if !ENTERED.load(Ordering::SeqCst) {
+            return Err(io::Error::other("a thread panicked, and the screen was given back for its message"));
+        }
         match Pin::new(&mut self.events).poll_next(&mut Context::from_waker(&self.keys)) {
             Poll::Ready(Some(event)) => event.map(Some),
             Poll::Ready(None) | Poll::Pending => Ok(None),

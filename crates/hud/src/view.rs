@@ -6,7 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Size;
 
 use crate::draw::panes;
-use crate::{Action, Frame, LogWindow, Source};
+use crate::{Action, Frame, LogWindow, Source, StageKind};
 
 /// Columns a long line moves per key press.
 const PAN_STEP: usize = 16;
@@ -97,12 +97,15 @@ impl View {
         self.frame.stages.iter().position(|stage| stage.id == id)
     }
 
-    /// The stage the list is kept around: the selected one, else the first at work, else the first
-    /// that failed, else the newest that began.
+    /// The stage the list is kept around: the selected one, else the first at work (rather than the
+    /// nested pipeline it belongs to), else the first that failed, else the newest that began.
     pub(crate) fn focus(&self) -> usize {
         let stages = &self.frame.stages;
         let at_work = |status| matches!(status, StageStatus::Running | StageStatus::Waiting);
         self.selected_index()
+            .or_else(|| {
+                stages.iter().position(|stage| at_work(stage.status) && stage.kind != StageKind::Pipeline)
+            })
             .or_else(|| stages.iter().position(|stage| at_work(stage.status)))
             .or_else(|| stages.iter().position(|stage| stage.status == StageStatus::Failed))
             .or_else(|| stages.iter().rposition(|stage| stage.status != StageStatus::Pending))

@@ -86,6 +86,18 @@ pub fn find_marked(name: &str, value: &str) -> Vec<ProcessIdentity> {
         .collect()
 }
 
+/// Kills exactly these processes and waits until they are gone, for at most `patience`; returns how many took
+/// the signal. Those of another boot, or whose pid is another process by now, are gone already.
+pub fn kill_all(processes: &[ProcessIdentity], patience: Duration) -> u32 {
+    let boot_id = platform::boot_id().unwrap_or_default();
+    let found: Vec<(i32, u64)> = processes
+        .iter()
+        .filter(|process| process.boot_id == boot_id)
+        .map(|process| (process.pid, process.start_time))
+        .collect();
+    platform::kill_and_wait(&found, Instant::now() + patience)
+}
+
 /// Marked processes that did not end in time.
 #[derive(Debug, thiserror::Error)]
 #[error("{} processes with `{name}` in their environment did not end", survivors.len())]

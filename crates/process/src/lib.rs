@@ -45,7 +45,8 @@ mod zygote;
 
 pub use excerpt::{Excerpt, HEAD_BYTES, TAIL_BYTES, plain_text};
 pub use identity::{
-    ParseIdentityError, ProcessIdentity, SurvivorsError, current_process, find_marked, kill_all_marked,
+    ParseIdentityError, ProcessIdentity, SurvivorsError, current_process, find_marked, kill_all,
+    kill_all_marked,
 };
 pub use output_log::{Chunk, Follower, OutputLog, Stream, StreamReader, read_stream};
 pub use platform::{Containment, containment};

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use co_engine::{Effect, Input, Phase, RunState, decide, start};
-use co_log::{Append, Durability, Lease, LogError, RunHead};
+use co_log::{Append, Durability, Lease, LeaseHolder, LogError, RunHead};
 use co_model::{
     Actor, Event, EventSeq, PipelineId, Recorded, RunCreated, RunId, RunOutcome, RunSettings, StageId,
 };
@@ -17,10 +18,16 @@ use crate::notice::Notice;
 use crate::orchestrator::Shared;
 use crate::owner::{self, Address, RunOwner, Wake};
 use crate::request::ResumeRequest;
-use crate::{token, views};
+use crate::{token, unowned, views};
 
 /// How long killed processes may take to go away.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a resume waits for one who only passes by, who may have to end survivors first.
+const PASSING_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often it looks.
+const PASSING_LOOK: Duration = Duration::from_millis(10);
 
 /// A run with its lease, ready to be followed.
 pub(crate) struct Begun {
@@ -121,15 +128,22 @@ pub(crate) fn resume(shared: &Shared, request: &ResumeRequest, as_child: bool) -
     {
         return Err(ResumeError::IsChild { run: run.clone(), parent: parent.clone() });
     }
-    let gone = |holder: &co_log::LeaseHolder| shared.is_gone(holder, true);
-    let lease = match shared.log.acquire(run, &shared.owner, shared.clock.now(), &gone) {
-        Ok(lease) => lease,
-        Err(LogError::Held { holder, .. }) => {
-            let (process, host) = (holder.owner.process.clone(), holder.owner.host.clone());
-            block(shared, &head, request, "the run is alive");
-            return Err(ResumeError::Live { run: run.clone(), process, host });
+    let gone = |holder: &LeaseHolder| shared.is_gone(holder, true);
+    let until = Instant::now() + PASSING_PATIENCE;
+    let lease = loop {
+        match shared.log.acquire(run, &shared.owner, shared.clock.now(), &gone) {
+            Ok(lease) => break lease,
+            // Somebody answers a question of the run, say: that is no reason to refuse.
+            Err(LogError::Held { holder, .. }) if unowned::is_passing(&holder) && Instant::now() < until => {
+                thread::park_timeout(PASSING_LOOK);
+            }
+            Err(LogError::Held { holder, .. }) => {
+                let (process, host) = (holder.owner.process.clone(), holder.owner.host.clone());
+                block(shared, &head, request, "the run is alive");
+                return Err(ResumeError::Live { run: run.clone(), process, host });
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => return Err(error.into()),
     };
     let resumed = resume_owned(shared, request, &lease);
     if resumed.is_err() {
@@ -179,12 +193,8 @@ fn resume_owned(
     lease: &Lease,
 ) -> Result<(RunState, Vec<Effect>), ResumeError> {
     let run = &request.run;
-    end_survivors(run)?;
-    let mut state = load(shared, run)?;
-    if matches!(state.phase, Phase::Created | Phase::Running | Phase::Cancelling { .. }) {
-        let detail = "the process that owned the run is gone".to_owned();
-        owner_gone(shared, &mut state, lease, detail)?;
-    }
+    let mut state = unowned::take_over(shared, run, lease)?;
+    unowned::settle_cancels(shared, &mut state, lease)?;
     let (pipeline, nested) = match &request.pipeline {
         Some((pipeline, nested)) => (pipeline.clone(), nested.clone()),
         None => (state.created.pipeline.clone(), state.created.nested.clone()),
@@ -212,23 +222,6 @@ fn resume_owned(
             Err(ResumeError::Refused { run: run.clone(), source })
         }
     }
-}
-
-/// Records, as the new owner, that the former one is gone; a run that knows so already stays as it is.
-pub(crate) fn owner_gone(
-    shared: &Shared,
-    state: &mut RunState,
-    lease: &Lease,
-    detail: String,
-) -> Result<(), RuntimeError> {
-    let now = shared.clock.now();
-    // Only commands and resumes can be refused.
-    let decision = decide(state, now, Input::OwnerGone { detail }).unwrap_or_default();
-    if decision.events.is_empty() {
-        return Ok(());
-    }
-    let recorded = owner::append(shared, state, lease, now, &decision.events, &[])?;
-    evolve(state, &recorded)
 }
 
 pub(crate) fn evolve(state: &mut RunState, recorded: &[Recorded]) -> Result<(), RuntimeError> {

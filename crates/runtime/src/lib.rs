@@ -4,6 +4,7 @@
 //! itself. Surfaces use [`Orchestrator`]: they submit commands and read views, and never touch
 //! the store or a process.
 
+mod activity;
 mod agent;
 mod attempt;
 mod clock;
@@ -19,9 +20,11 @@ mod recovery;
 mod request;
 mod task_views;
 mod token;
+mod unowned;
 mod views;
 mod worktree;
 
+pub use activity::AgentActivity;
 pub use clock::{Clock, SystemClock};
 pub use environment::RUN_MARK;
 pub use error::{RebuildError, ResumeError, RuntimeError, StartError};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use co_engine::{Input, RecoveryPlan, Refusal, RunState};
-use co_log::{EventLog, LeaseHolder, LogError, Owner, RunFilter, RunHead, Settlement, Submitted};
+use co_engine::{RecoveryPlan, RunState};
+use co_log::{EventLog, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
 use co_model::{
     Actor, CommandKey, Envelope, EventSeq, Recorded, RunCreated, RunId, RunOutcome, RunSettings, TaskId,
     Timestamp,
@@ -15,6 +15,7 @@ use co_model::{
 use co_process::{ProcessIdentity, Spawner, current_process};
 use co_views::{Heartbeat, Layout};
 
+use crate::activity::{self, AgentActivity};
 use crate::clock::Clock;
 use crate::error::{RebuildError, ResumeError, RuntimeError, StartError};
 use crate::launch::{self, Begun};
@@ -24,7 +25,7 @@ use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::request::{ResumeRequest, StartRequest, TokenOffer};
 use crate::task_views::{self, TaskRebuildReport};
 use crate::views::{self, RebuildReport};
-use crate::{token, worktree};
+use crate::{token, unowned, worktree};
 
 /// How the runtime is set up.
 #[derive(Debug, Clone)]
@@ -309,48 +310,22 @@ impl Orchestrator {
     pub fn submit(&self, run: &RunId, envelope: &Envelope) -> Result<Submitted, RuntimeError> {
         let submitted = self.shared.log.submit(run, envelope)?;
         if submitted == Submitted::Open {
-            self.command_unowned(run)?;
+            unowned::take_commands(&self.shared, run)?;
         }
         Ok(self.shared.log.settlement(run, &envelope.key)?.unwrap_or(submitted))
     }
 
-    /// What became of a command.
+    /// What became of a command. One that its owner has left open is taken here.
     ///
     /// # Errors
     /// Those of the log.
     pub fn settlement(&self, run: &RunId, key: &CommandKey) -> Result<Option<Submitted>, RuntimeError> {
-        Ok(self.shared.log.settlement(run, key)?)
-    }
-
-    /// Takes the inbox of a run that has no living owner.
-    fn command_unowned(&self, run: &RunId) -> Result<(), RuntimeError> {
-        let shared = &self.shared;
-        let gone = |holder: &LeaseHolder| shared.is_gone(holder, false);
-        let lease = match shared.log.acquire(run, &shared.owner, shared.clock.now(), &gone) {
-            Ok(lease) => lease,
-            Err(LogError::Held { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let taken = self.take_inbox(run, &lease);
-        drop(shared.log.release(&lease));
-        views::refresh(shared, run);
-        taken
-    }
-
-    fn take_inbox(&self, run: &RunId, lease: &co_log::Lease) -> Result<(), RuntimeError> {
-        let shared = &self.shared;
-        launch::end_survivors(run)?;
-        let mut state = launch::load(shared, run)?;
-        let detail = "the process that owned the run is gone".to_owned();
-        launch::owner_gone(shared, &mut state, lease, detail)?;
-        for entry in shared.log.inbox(run)? {
-            let now = shared.clock.now();
-            let (events, settlement) = decide_unowned(&state, now, &entry.envelope);
-            let settled = [(entry.seq, settlement)];
-            let recorded = crate::owner::append(shared, &state, lease, now, &events, &settled)?;
-            launch::evolve(&mut state, &recorded)?;
+        let settlement = self.shared.log.settlement(run, key)?;
+        if settlement != Some(Submitted::Open) {
+            return Ok(settlement);
         }
-        Ok(())
+        unowned::take_commands(&self.shared, run)?;
+        Ok(self.shared.log.settlement(run, key)?)
     }
 
     /// Reads a run. One whose owner is gone is mended first, so that nobody is told it is under way.
@@ -377,6 +352,13 @@ impl Orchestrator {
             _ => state.completed_at.unwrap_or(state.updated_at),
         };
         Ok(RunSnapshot { heartbeat: shared.heartbeat(Some(at)), state, head, liveness })
+    }
+
+    /// Looks at what the agents of a run are doing, in the output they have left so far.
+    ///
+    /// Reads at most the last MiB of each; without agents at work it reads nothing.
+    pub fn agent_activity(&self, state: &RunState) -> Vec<AgentActivity> {
+        activity::at_work(state, &self.shared.options.layout)
     }
 
     fn mend(&self, head: &RunHead) -> Result<bool, RuntimeError> {
@@ -470,25 +452,5 @@ impl Orchestrator {
     /// Those of the log, and of files that cannot be written.
     pub fn rebuild_task(&self, task: &TaskId, check: bool) -> Result<TaskRebuildReport, RuntimeError> {
         task_views::rebuild(&self.shared, task, check)
-    }
-}
-
-fn decide_unowned(
-    state: &RunState,
-    now: Timestamp,
-    envelope: &Envelope,
-) -> (Vec<co_model::Event>, Settlement) {
-    let refuse = |refusal: &Refusal| {
-        let detail = refusal.to_string();
-        let event = co_model::Event::CommandRefused {
-            key: envelope.key.clone(),
-            actor: envelope.actor.clone(),
-            detail: detail.clone(),
-        };
-        (vec![event], Settlement::Refused { detail })
-    };
-    match co_engine::decide(state, now, Input::Command(envelope.clone())) {
-        Ok(decision) => (decision.events, Settlement::Accepted),
-        Err(refusal) => refuse(&refusal),
     }
 }

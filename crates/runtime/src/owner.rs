@@ -20,10 +20,10 @@ use indexmap::IndexMap;
 
 use crate::attempt::Attempt;
 use crate::error::RuntimeError;
-use crate::launch;
 use crate::notice::Notice;
 use crate::orchestrator::Shared;
 use crate::views::{self, ViewWriter};
+use crate::{launch, unowned};
 
 /// How often the inbox is looked at: the longest a command from another terminal waits.
 const INBOX_INTERVAL: Duration = Duration::from_millis(100);
@@ -137,7 +137,12 @@ impl RunOwner {
     fn turn_until_finished(&mut self) -> Result<RunOutcome, RuntimeError> {
         loop {
             if let Phase::Finished { outcome } = &self.state.phase {
-                return Ok(outcome.clone());
+                let outcome = outcome.clone();
+                // Commands that came too late are refused now, not by the next owner. The outcome
+                // is recorded: what cannot be answered changes nothing.
+                self.inbox_due = Instant::now();
+                drop(self.read_inbox());
+                return Ok(outcome);
             }
             match self.wakes.recv_timeout(self.patience()) {
                 Ok(wake) => {
@@ -288,8 +293,16 @@ impl RunOwner {
                         .map_err(|source| RuntimeError::Thread { source })?;
                 }
                 Effect::CancelChild { run, actor, reason } => {
-                    if let Some(child) = self.children.get(&run) {
-                        child.cancel(&self.shared, actor, reason);
+                    match self.children.get(&run) {
+                        Some(child) => child.cancel(&self.shared, actor, reason),
+                        // A former owner's child, whose stage has changed since.
+                        None => self.shared.note(unowned::cancel_child(
+                            &self.shared,
+                            &self.state,
+                            &run,
+                            actor,
+                            reason,
+                        )),
                     }
                 }
                 Effect::WakeAt(due) => drop(self.timers.insert(due)),

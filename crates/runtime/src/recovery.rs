@@ -1,5 +1,7 @@
 //! Finds runs whose owner is gone and does what the engine's recovery plan says.
 
+use std::time::Instant;
+
 use co_engine::{Input, Phase, RecoveryPlan, RecoveryStep, RunState, Seen, decide, plan_recovery};
 use co_log::{Append, Durability, LeaseHolder, RunFilter, RunHead};
 use co_model::{RunId, RunStatus, TaskId};
@@ -7,8 +9,9 @@ use co_process::find_marked;
 
 use crate::environment::RUN_MARK;
 use crate::error::RuntimeError;
+use crate::launch::KILL_PATIENCE;
 use crate::orchestrator::Shared;
-use crate::{launch, owner, views};
+use crate::{launch, owner, unowned, views};
 
 /// What recovery found at one run.
 #[derive(Debug, Clone)]
@@ -101,7 +104,11 @@ pub(crate) fn execute(
     let mut state = state.clone();
     for step in &plan.steps {
         match step {
-            RecoveryStep::KillSurvivors { .. } => drop(launch::end_survivors(&head.run)?),
+            RecoveryStep::KillSurvivors { .. } => {
+                if !end_survivors(shared, head)? {
+                    return Ok(Recovered::Overtaken);
+                }
+            }
             RecoveryStep::MarkInterrupted { detail } => {
                 if !mark(shared, head, &mut state, detail)? {
                     return Ok(Recovered::Overtaken);
@@ -115,7 +122,46 @@ pub(crate) fn execute(
             RecoveryStep::RewriteViews => views::write_all(shared, &state),
         }
     }
+    recover_children(shared, &head.run)?;
     Ok(Recovered::Done)
+}
+
+/// Ends what the former owner has left, but nothing of a new one: processes count as the former
+/// owner's only if the run has not changed hands after they were found. `false` if it has.
+fn end_survivors(shared: &Shared, head: &RunHead) -> Result<bool, RuntimeError> {
+    let until = Instant::now() + KILL_PATIENCE;
+    loop {
+        let found = find_marked(RUN_MARK, head.run.as_str());
+        let now = shared.log.head(&head.run)?;
+        if now.is_none_or(|now| now.generation != head.generation) {
+            return Ok(false);
+        }
+        if found.is_empty() {
+            return Ok(true);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let processes = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(RuntimeError::Survivors { run: head.run.clone(), processes });
+        }
+        co_process::kill_all(&found, left);
+    }
+}
+
+/// Children were owned by the same process.
+fn recover_children(shared: &Shared, parent: &RunId) -> Result<(), RuntimeError> {
+    let open = RunFilter {
+        parent: Some(parent.clone()),
+        statuses: vec![RunStatus::Queued, RunStatus::InProgress],
+        limit: 10_000,
+        ..RunFilter::default()
+    };
+    for head in shared.log.heads(&open)?.iter().filter(|head| head.run.is_child_of(parent)) {
+        if let Some((state, plan)) = plan(shared, head, true)? {
+            execute(shared, head, &state, &plan)?;
+        }
+    }
+    Ok(())
 }
 
 /// Records that the owner is gone, unless the run has moved on. Fences the owner out, in case it
@@ -145,6 +191,7 @@ fn mark(shared: &Shared, head: &RunHead, state: &mut RunState, detail: &str) -> 
     match appended {
         Ok(Some(recorded)) => {
             launch::evolve(state, &recorded)?;
+            unowned::carry_out(shared, state, decision.effects);
             Ok(true)
         }
         Ok(None) | Err(co_log::LogError::Conflict { .. }) => Ok(false),

@@ -21,5 +21,5 @@ mod repository;
 pub use codex_home::{CodexHome, INSTALL_HINT, codex_program};
 pub use model_script::{End, Output, Script, Step, Usage};
 pub use model_server::{ModelServer, RecordedRequest};
-pub use programs::program;
+pub use programs::{example, program};
 pub use repository::Repository;

@@ -66,6 +66,11 @@ impl Layout {
         self.run_dir(task, run).join("run-summary.json")
     }
 
+    /// The run's events as JSON Lines.
+    pub fn events_path(&self, task: &TaskId, run: &RunId) -> PathBuf {
+        self.run_dir(task, run).join("events.jsonl")
+    }
+
     /// The task manager's copy of the run's summary: `.runs/<task>/<run>/manifest.json`.
     pub fn task_manifest_path(&self, task: &TaskId, run: &RunId) -> PathBuf {
         self.runs_dir.join(task.as_str()).join(run.as_str()).join("manifest.json")

@@ -158,8 +158,8 @@ pub(crate) fn listed<N: PartialEq + From<u32> + std::fmt::Display>(parts: &[(N, 
     parts.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
 }
 
-/// One line about a stage for people; `None` while there is nothing to say.
-pub(crate) fn stage_summary(state: &RunState, record: &StageRecord) -> Option<String> {
+/// One line about a stage for people, at most 240 characters; `None` while there is nothing to say.
+pub fn stage_summary(state: &RunState, record: &StageRecord) -> Option<String> {
     let text = match &record.state {
         StageState::Pending | StageState::Attempting { .. } => None,
         StageState::Backoff { attempt, due_at } => Some(format!("Attempt {attempt} is due at {due_at}.")),

@@ -5,7 +5,7 @@ use co_model::{Needs, Pipeline, PipelineSource, RunPlan, Stage, StageWork};
 use serde_json::{Value, json};
 
 use crate::args::{Format, PlanArguments};
-use crate::commands::start::select;
+use crate::commands::start::{select, show_notes};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{BOLD, DIM, Data, harmless, paint};
@@ -14,6 +14,7 @@ use crate::progress::skip_sentence;
 pub(crate) fn plan(context: &Context, arguments: &PlanArguments) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
+    show_notes(context, &loaded, &pipeline);
     let planned = make_plan(
         &pipeline,
         &co_engine::PlanRequest {

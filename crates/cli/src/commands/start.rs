@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use co_config::Loaded;
 use co_engine::{RunState, plan};
-use co_model::{Actor, EventSeq, Pipeline, PipelineId, RunSettings};
+use co_model::{Actor, EventSeq, Pipeline, PipelineId, PipelineSource, RunSettings};
 use co_process::Spawner;
 use co_runtime::{Orchestrator, RunHandle, StartRequest};
 use co_views::to_json;
@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 use crate::args::{Format, HudOptions, RunOptions, StartArguments};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Data, warn};
+use crate::output::{Data, YELLOW, harmless, paint, warn};
 use crate::progress::Progress;
 use crate::screen;
 
@@ -30,6 +30,7 @@ pub(crate) fn start(
 ) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
+    show_notes(context, &loaded, &pipeline);
     let settings = settings(context, arguments);
     // A pipeline that cannot be planned is refused before anything is written.
     plan(&pipeline, &plan_request(&settings))?;
@@ -61,6 +62,15 @@ pub(crate) fn select(loaded: &Loaded, id: Option<&str>) -> Result<Pipeline, CliE
         CliError::from(error).hint(hint)
     })?;
     Ok(pipeline.clone())
+}
+
+/// Says what was noticed while the built-in pipeline was made: a missing program, and how to get it.
+pub(crate) fn show_notes(context: &Context, loaded: &Loaded, pipeline: &Pipeline) {
+    if pipeline.source == PipelineSource::BuiltIn {
+        for note in &loaded.detection.notes {
+            context.notes.progress(&paint(YELLOW, &format!("note: {}", harmless(note))));
+        }
+    }
 }
 
 fn settings(context: &Context, arguments: &StartArguments) -> RunSettings {
@@ -132,17 +142,15 @@ pub(crate) fn follow(
         }
     };
     let run = handle.run().clone();
-    if interactive {
-        screen::follow(context, orchestrator, &handle)?;
-    }
-    let shown = watch(context, orchestrator, &handle, &stop, interactive);
+    let shown = if interactive { screen::follow(context, orchestrator, &handle, &stop) } else { EventSeq(0) };
+    let watched = watch(context, orchestrator, &handle, &stop, shown);
     let outcome = handle.join();
     for warning in orchestrator.take_warnings() {
         warn(&warning);
     }
-    shown?;
+    watched?;
     let snapshot = orchestrator.snapshot(&run)?;
-    finish(context, &snapshot.state);
+    finish(context, &snapshot.state, shown);
     let outcome = outcome?;
     Ok(match stop.signal.load(Ordering::Relaxed) {
         SIGINT => Exit::SignalInterrupt,
@@ -156,6 +164,23 @@ pub(crate) fn follow(
 pub(crate) struct StopRequests {
     signal: AtomicI32,
     times: AtomicU32,
+    /// How many of them the run was told of.
+    heeded: AtomicU32,
+}
+
+impl StopRequests {
+    /// Tells the run: the first request cancels it in order, the second ends it at once.
+    pub(crate) fn heed(&self, handle: &RunHandle) {
+        let times = self.times.load(Ordering::Acquire);
+        let heeded = self.heeded.swap(times, Ordering::Relaxed);
+        if times > 0 && heeded == 0 {
+            let signal = self.signal.load(Ordering::Relaxed);
+            handle.cancel(Actor::new("signal"), Some(format!("signal {signal}")));
+        }
+        if times > 1 && heeded <= 1 {
+            handle.hurry();
+        }
+    }
 }
 
 /// From here on a first Ctrl-C stops the run in order, and a second one at once.
@@ -177,29 +202,20 @@ fn listen_for_signals() -> Result<Arc<StopRequests>, CliError> {
     Ok(requests)
 }
 
-/// Reads the run's events as they come and shows them in the chosen form.
+/// Reads the run's events as they come and shows those after `shown` in the chosen form.
 fn watch(
     context: &Context,
     orchestrator: &Orchestrator,
     handle: &RunHandle,
     stop: &StopRequests,
-    silent: bool,
+    shown: EventSeq,
 ) -> Result<(), CliError> {
     let mut progress = Progress::default();
     let mut data = Data::exact();
     let mut seen = EventSeq(0);
-    let mut heard = 0;
     loop {
         let progressed = handle.wait(seen, Duration::from_millis(50));
-        let times = stop.times.load(Ordering::Acquire);
-        if times > 0 && heard == 0 {
-            let signal = stop.signal.load(Ordering::Relaxed);
-            handle.cancel(Actor::new("signal"), Some(format!("signal {signal}")));
-        }
-        if times > 1 && heard <= 1 {
-            handle.hurry();
-        }
-        heard = times;
+        stop.heed(handle);
         while seen.0 < progressed.seq {
             let events = orchestrator.events(handle.run(), seen, PAGE)?;
             let Some(last) = events.last() else { break };
@@ -210,9 +226,13 @@ fn watch(
                         let task = &context.settings.task.value;
                         data.line(&co_views::event_line(recorded, task, handle.run()));
                     }
-                    Format::Text | Format::Json if silent => {}
                     Format::Text | Format::Json => {
-                        progress.lines(recorded).iter().for_each(|line| context.notes.progress(line));
+                        let lines = progress.lines(recorded);
+                        if recorded.seq > shown {
+                            for line in lines {
+                                context.notes.progress(&line);
+                            }
+                        }
                     }
                 }
             }
@@ -224,8 +244,8 @@ fn watch(
     }
 }
 
-/// Prints what came of the run.
-fn finish(context: &Context, state: &RunState) {
+/// Prints what came of the run; `shown` is the last event of what the HUD left on the terminal.
+fn finish(context: &Context, state: &RunState, shown: EventSeq) {
     let result = co_views::start_result(state, &context.layout);
     match context.format {
         Format::Json => {
@@ -237,7 +257,10 @@ fn finish(context: &Context, state: &RunState) {
         Format::Text => {
             let mut data = Data::styled();
             data.line(&result.summary);
-            data.line(&format!("manifest: {}", result.manifest));
+            let hud_told = shown == state.last_seq && !context.notes.quiet;
+            if !hud_told {
+                data.line(&format!("manifest: {}", result.manifest));
+            }
             if state.status() != co_model::RunStatus::Succeeded {
                 data.line(&format!("logs:     codex-orchestrator logs --run {}", result.run_id));
                 data.line(&format!("resume:   codex-orchestrator resume --run {}", result.run_id));

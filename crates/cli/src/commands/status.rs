@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use co_model::{DurationText, EventSeq, RunId, RunStatus};
-use co_runtime::{Liveness, Orchestrator, RunSnapshot};
-use co_views::{OwnerSeen, StatusView, to_json};
+use co_runtime::{AgentActivity, Liveness, Orchestrator, RunSnapshot};
+use co_views::{AgentAtWork, OwnerSeen, StatusView, to_json};
 
 use crate::args::{Format, StatusArguments};
 use crate::context::Context;
@@ -32,7 +32,24 @@ fn view(context: &Context, orchestrator: &Orchestrator, snapshot: &RunSnapshot) 
         Liveness::Silent => OwnerSeen::Unknown,
         Liveness::Idle => OwnerSeen::Gone,
     };
-    co_views::status(&snapshot.state, &context.layout, snapshot.heartbeat, owner, orchestrator.now())
+    let now = orchestrator.now();
+    let mut view = co_views::status(&snapshot.state, &context.layout, snapshot.heartbeat, owner, now);
+    if snapshot.liveness != Liveness::Idle {
+        view.agents_at_work = orchestrator.agent_activity(&snapshot.state).into_iter().map(at_work).collect();
+    }
+    view
+}
+
+fn at_work(activity: AgentActivity) -> AgentAtWork {
+    AgentAtWork {
+        stage_id: activity.stage.to_string(),
+        thread_id: activity.thread.map(|thread| thread.to_string()),
+        last: activity.last,
+        commands_run: activity.commands,
+        files_changed: activity.changed_files,
+        whole_turn: activity.whole,
+        usage: activity.usage.map(Into::into),
+    }
 }
 
 fn show(context: &Context, orchestrator: &Orchestrator, snapshot: &RunSnapshot) {
@@ -84,6 +101,11 @@ fn stages(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
             co_model::StageStatus::Cancelled => ("■", YELLOW),
             co_model::StageStatus::Skipped | co_model::StageStatus::Pending => ("-", DIM),
         };
+        let at_work = view.agents_at_work.iter().find(|agent| agent.stage_id == record.id().as_str());
+        let summary = match at_work {
+            Some(agent) => harmless(&agent.last),
+            None => shown.summary.as_deref().map(harmless).unwrap_or_default(),
+        };
         let took = shown.duration_ms.map(|millis| DurationText(Duration::from_millis(millis)).to_string());
         let allowed = match record.outcome() {
             Some(co_model::StageOutcome::Failed { allowed: true, .. }) => " (allowed)",
@@ -95,7 +117,7 @@ fn stages(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
             record.id().as_str(),
             record.status().as_str(),
             took.unwrap_or_default(),
-            paint(DIM, &shown.summary.as_deref().map(harmless).unwrap_or_default())
+            paint(DIM, &summary)
         );
         data.line(line.trim_end());
     }

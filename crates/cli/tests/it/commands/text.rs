@@ -71,7 +71,7 @@ fn a_run_from_its_plan_to_its_end() {
     ] {
         text.push(whole(&arguments, &project.run(&arguments)));
     }
-    picture!("a run", text.join("\n\n"));
+    picture!("run", text.join("\n\n"));
 }
 
 #[test]
@@ -95,7 +95,8 @@ fn errors() {
     take(&["start", "chekcs"]);
     take(&["start", "checks", "--target", "tests"]);
     take(&["start", "--task", "../x"]);
-    take(&["start", "--runs-dir", "codex.orchestrator.json"]);
+    take(&["start"]);
+    take(&["start", "checks", "--runs-dir", "codex.orchestrator.json"]);
     take(&["start", "--root", "nowhere"]);
     let run = { project.run(&["start", "checks", "--json"]).expect(0).run_id() };
     take(&["status", "--run", "2026-01-01"]);
