@@ -32,4 +32,5 @@ pub use notice::Progressed;
 pub use orchestrator::{Liveness, Orchestrator, RunHandle, RunSnapshot, RuntimeOptions};
 pub use recovery::{Recovered, RecoveryReport};
 pub use request::{ResumeRequest, StartRequest, TokenOffer};
+pub use task_views::TaskRebuildReport;
 pub use views::{RebuildReport, ViewDifference};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use co_engine::{RecoveryPlan, RunState};
 use co_log::{EventLog, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
 use co_model::{
-    Actor, CommandKey, Envelope, EventSeq, Recorded, RunCreated, RunId, RunOutcome, RunSettings, Timestamp,
+    Actor, CommandKey, Envelope, EventSeq, Recorded, RunCreated, RunId, RunOutcome, RunSettings, TaskId,
+    Timestamp,
 };
 use co_process::{ProcessIdentity, Spawner, current_process};
 use co_views::{Heartbeat, Layout};
@@ -22,6 +23,7 @@ use crate::notice::{Notice, Progressed};
 use crate::owner::{Address, RunOwner};
 use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::request::{ResumeRequest, StartRequest, TokenOffer};
+use crate::task_views::{self, TaskRebuildReport};
 use crate::views::{self, RebuildReport};
 use crate::{token, unowned, worktree};
 
@@ -442,5 +444,14 @@ impl Orchestrator {
             return Err(RebuildError::Live(run.clone()));
         }
         Ok(views::rebuild(&self.shared, run, check)?)
+    }
+
+    /// Compares the views over all runs of a task with the log and, unless `check` is set, writes
+    /// them.
+    ///
+    /// # Errors
+    /// Those of the log, and of files that cannot be written.
+    pub fn rebuild_task(&self, task: &TaskId, check: bool) -> Result<TaskRebuildReport, RuntimeError> {
+        task_views::rebuild(&self.shared, task, check)
     }
 }

@@ -181,14 +181,8 @@ pub struct RebuildReport {
 /// Compares the views of a run with its log, and writes them unless `check` is set.
 pub(crate) fn rebuild(shared: &Shared, run: &RunId, check: bool) -> Result<RebuildReport, RuntimeError> {
     let state = launch::load(shared, run)?;
-    let mut differences = Vec::new();
-    for (path, text) in documents(shared, &state) {
-        match std::fs::read(&path) {
-            Ok(bytes) if bytes == text.as_bytes() => {}
-            Ok(_) => differences.push(ViewDifference::Differs(path)),
-            Err(_) => differences.push(ViewDifference::Missing(path)),
-        }
-    }
+    let documents = documents(shared, &state);
+    let mut differences = differences(&documents);
     let (events, path) = (event_stream(shared, &state)?, events_path(shared, &state));
     match same_bytes(events.path(), &path) {
         Ok(true) => {}
@@ -197,13 +191,25 @@ pub(crate) fn rebuild(shared: &Shared, run: &RunId, check: bool) -> Result<Rebui
     }
     if !check {
         persist(events, &path)?;
-        for (path, text) in documents(shared, &state) {
-            write_atomically(&path, text.as_bytes())?;
+        for (path, text) in &documents {
+            write_atomically(path, text.as_bytes())?;
         }
-        task_views::write(shared, &state.created.task)?;
         shared.log.views_written(run, state.last_seq)?;
     }
     Ok(RebuildReport { run: run.clone(), written: !check && !differences.is_empty(), differences })
+}
+
+/// Which documents on disk are not what they should be.
+pub(crate) fn differences(documents: &[(PathBuf, String)]) -> Vec<ViewDifference> {
+    let mut differences = Vec::new();
+    for (path, text) in documents {
+        match std::fs::read(path) {
+            Ok(bytes) if bytes == text.as_bytes() => {}
+            Ok(_) => differences.push(ViewDifference::Differs(path.clone())),
+            Err(_) => differences.push(ViewDifference::Missing(path.clone())),
+        }
+    }
+    differences
 }
 
 fn events_path(shared: &Shared, state: &RunState) -> PathBuf {

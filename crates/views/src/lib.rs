@@ -44,7 +44,7 @@ pub use run_summary::{
     TestReport, TestSummary, run_summary,
 };
 pub use schema::{SCHEMA_NAMES, schema};
-pub use sentence::{is_plain, stage_summary, status_detail, summary};
+pub use sentence::{command_text, is_plain, stage_summary, status_detail, summary};
 pub use start::{StartResult, start_result};
 pub use status::{Activity, AgentAtWork, OwnerSeen, StatusView, status};
 pub use task_state::{TaskRun, TaskState, task_state};

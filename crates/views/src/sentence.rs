@@ -246,8 +246,8 @@ pub(crate) fn limit(after_ms: u64) -> String {
     format!("ended after {}", DurationText(std::time::Duration::from_millis(after_ms)))
 }
 
-/// The command as a person would type it.
-pub(crate) fn command_text(line: &CommandLine) -> String {
+/// Gives a command as a person would type it.
+pub fn command_text(line: &CommandLine) -> String {
     match line {
         CommandLine::Shell(line) => line.clone(),
         CommandLine::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),

@@ -1,7 +1,7 @@
 //! `plan`: what a run would do.
 
 use co_engine::plan as make_plan;
-use co_model::{CommandLine, Needs, Pipeline, PipelineSource, RunPlan, Stage, StageWork};
+use co_model::{Needs, Pipeline, PipelineSource, RunPlan, Stage, StageWork};
 use serde_json::{Value, json};
 
 use crate::args::{Format, PlanArguments};
@@ -114,8 +114,7 @@ pub(crate) fn kind(stage: &Stage) -> &'static str {
 /// What a stage does, in one line.
 fn what(stage: &Stage) -> String {
     match &stage.work {
-        StageWork::Command(CommandLine::Shell(line)) => line.clone(),
-        StageWork::Command(CommandLine::Argv(words)) => words.join(" "),
+        StageWork::Command(line) => co_views::command_text(line),
         StageWork::Agent(agent) => format!("agent {}", agent.agent),
         StageWork::Gate(gate) => gate.message.clone(),
         StageWork::Pipeline(nested) => format!("pipeline {}", nested.pipeline),
@@ -124,11 +123,15 @@ fn what(stage: &Stage) -> String {
 
 fn text(pipeline: &Pipeline, plan: &RunPlan) {
     let mut data = Data::styled();
+    let origin = match pipeline.source {
+        PipelineSource::Repository => co_config::PIPELINE_FILE,
+        PipelineSource::BuiltIn => "built in",
+    };
     data.line(&format!(
         "{}  {}  {}",
         paint(BOLD, pipeline.id.as_str()),
         harmless(&pipeline.title),
-        paint(DIM, source(pipeline))
+        paint(DIM, origin)
     ));
     let named = plan.stages.iter().map(|item| &item.stage);
     let named = named.chain(plan.skipped.iter().map(|skipped| &skipped.stage));

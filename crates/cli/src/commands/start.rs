@@ -51,7 +51,10 @@ pub(crate) fn select(loaded: &Loaded, id: Option<&str>) -> Result<Pipeline, CliE
             co_config::SelectError::Unknown { .. } => {
                 "codex-orchestrator plan <PIPELINE> shows what one would do"
             }
-            _ => "codex-orchestrator init writes a starting file",
+            co_config::SelectError::NoDefault { .. } => {
+                "name one, as in `start <PIPELINE>`, or set `defaultPipeline` in the file"
+            }
+            co_config::SelectError::NothingDetected(_) => "codex-orchestrator init",
         };
         CliError::from(error).hint(hint)
     })?;

@@ -107,8 +107,12 @@ fn stages(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
             None => shown.summary.as_deref().map(harmless).unwrap_or_default(),
         };
         let took = shown.duration_ms.map(|millis| DurationText(Duration::from_millis(millis)).to_string());
+        let allowed = match record.outcome() {
+            Some(co_model::StageOutcome::Failed { allowed: true, .. }) => " (allowed)",
+            _ => "",
+        };
         let line = format!(
-            "{} {:<width$}  {:<9}  {:>6}  {}",
+            "{} {:<width$}  {:<9}  {:>6}  {}{allowed}",
             paint(style, symbol),
             record.id().as_str(),
             record.status().as_str(),

@@ -70,9 +70,10 @@ impl Bench {
 }
 
 fn the_run(project: &Project) -> String {
-    wait_for("the run's folder", || {
-        let mut entries = std::fs::read_dir(project.path(".runs/local/cli")).ok()?;
-        Some(entries.next()?.ok()?.file_name().to_string_lossy().into_owned())
+    // The folder is there a little earlier than the run.
+    wait_for("the run", || {
+        let runs = project.run(&["runs", "--json"]).json();
+        Some(runs.as_array()?.first()?["run_id"].as_str()?.to_owned())
     })
 }
 

@@ -14,6 +14,7 @@ mod nested;
 mod output;
 mod resume;
 mod start;
+mod text;
 mod timeout;
 mod watching;
 mod worktree;

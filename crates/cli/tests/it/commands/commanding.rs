@@ -142,6 +142,7 @@ fn views_are_compared_and_written_anew_byte_for_byte() {
     let files = [
         format!(".runs/local/cli/{run}/manifest.json"),
         format!(".runs/local/cli/{run}/run-summary.json"),
+        format!(".runs/local/cli/{run}/events.jsonl"),
         format!(".runs/local/cli/{run}/errors/a.json"),
         format!(".runs/local/{run}/manifest.json"),
         ".runs/local/metrics.json".to_owned(),

@@ -114,6 +114,11 @@ fn check_file(schemas: &mut Schemas, file: &Path) {
     let schema = match name.as_str() {
         "manifest.json" if above == "cli" => "manifest",
         "manifest.json" | "run-summary.json" => "run-summary",
+        "events.jsonl" => {
+            let bytes = fs::read(file).expect("it is readable");
+            lines(&bytes).iter().for_each(|event| schemas.hold("event", event, &file.display().to_string()));
+            return;
+        }
         "metrics.json" => "metrics",
         "state.json" => "task-state",
         _ if folder == "errors" && name.ends_with(".json") => "error",

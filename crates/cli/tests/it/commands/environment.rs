@@ -125,7 +125,7 @@ fn the_users_file_lies_below_the_variables() {
     let project = Workshop::with_stages(STAGES);
     let home = project.root().parent().unwrap().join("home/.config/codex-orchestrator");
     std::fs::create_dir_all(&home).unwrap();
-    std::fs::write(home.join("config.toml"), "actor = \"ann\"\nstale_after = \"1m\"\n").unwrap();
+    std::fs::write(home.join("config.toml"), "actor = \"ann\"\n").unwrap();
     let explained = project.run(&["config", "explain"]).expect(0).stdout;
     let row = explained.lines().find(|line| line.starts_with("actor")).unwrap();
     assert!(row.contains("ann") && row.contains("config.toml:1"), "{row}");
