@@ -20,7 +20,11 @@ pub(super) fn words(observed: &AgentObservation) -> Option<String> {
         AgentObservation::Reasoning { text } => format!("· {text}"),
         AgentObservation::CommandStarted { command } => format!("$ {command}"),
         AgentObservation::CommandFinished { status: ItemStatus::Completed, .. }
-        | AgentObservation::ToolCalled { status: ItemStatus::Completed, .. } => return None,
+        | AgentObservation::ToolCalled { status: ItemStatus::Completed, .. }
+        | AgentObservation::TurnStarted
+        | AgentObservation::TodoChanged { .. }
+        | AgentObservation::Usage { .. }
+        | AgentObservation::TurnCompleted => return None,
         AgentObservation::CommandFinished { command, exit_code: Some(code), .. } => {
             format!("✗ exit code {code}: {command}")
         }
@@ -35,9 +39,5 @@ pub(super) fn words(observed: &AgentObservation) -> Option<String> {
         AgentObservation::SearchMade { query } => format!("searches for {query}"),
         AgentObservation::Warning { message } => format!("! {message}"),
         AgentObservation::TurnFailed { message } => format!("✗ the turn failed: {message}"),
-        AgentObservation::TurnStarted
-        | AgentObservation::TodoChanged { .. }
-        | AgentObservation::Usage { .. }
-        | AgentObservation::TurnCompleted => return None,
     })
 }
