@@ -50,7 +50,7 @@ impl Bench {
         Self { server, home, project }
     }
 
-    /// The only run there is, once its folder exists.
+    /// The only run there is, once it is recorded.
     fn the_run(&self) -> String {
         the_run(&self.project)
     }
@@ -70,9 +70,12 @@ impl Bench {
 }
 
 fn the_run(project: &Project) -> String {
-    wait_for("the run's folder", || {
+    wait_for("the run's manifest", || {
         let mut entries = std::fs::read_dir(project.path(".runs/local/cli")).ok()?;
-        Some(entries.next()?.ok()?.file_name().to_string_lossy().into_owned())
+        let folder = entries.next()?.ok()?;
+        // The folder is made before the run is recorded, the manifest after.
+        let seen = folder.path().join("manifest.json").exists();
+        seen.then(|| folder.file_name().to_string_lossy().into_owned())
     })
 }
 
