@@ -15,14 +15,23 @@ use crate::views::write_atomically;
 /// How many of the newest runs the views list one by one; totals cover all of them.
 const RECENT_RUNS: usize = 200;
 
-/// Writes `metrics.json` and `state.json` of a task from the log.
-pub(crate) fn write(shared: &Shared, task: &TaskId) -> Result<(), RuntimeError> {
-    let layout = &shared.options.layout;
-    let folder = layout.runs_dir.join(task.as_str());
-    let lock_path = folder.join(".lock");
-    let failed = |source| RuntimeError::Files { path: lock_path.clone(), source };
-    let lock = File::options().create(true).append(true).open(&lock_path).map_err(failed)?;
+/// Keeps other processes from writing the views of a task's runs that are not under way.
+///
+/// What is written under it must be read under it, else a slow writer would put older views over
+/// newer ones.
+pub(crate) fn lock(shared: &Shared, task: &TaskId) -> Result<File, RuntimeError> {
+    let path = shared.options.layout.runs_dir.join(task.as_str()).join(".lock");
+    let failed = |source| RuntimeError::Files { path: path.clone(), source };
+    // The folder may be gone together with the views.
+    std::fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
+    let lock = File::options().create(true).append(true).open(&path).map_err(failed)?;
     lock.lock().map_err(failed)?;
+    Ok(lock)
+}
+
+/// Writes `metrics.json` and `state.json` of a task from the log, under its lock.
+pub(crate) fn write(shared: &Shared, task: &TaskId, _lock: &File) -> Result<(), RuntimeError> {
+    let layout = &shared.options.layout;
     let heads = shared.log.heads(&RunFilter {
         task: Some(task.clone()),
         limit: RECENT_RUNS,

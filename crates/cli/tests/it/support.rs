@@ -9,7 +9,7 @@ use co_testkit::Repository;
 use serde_json::Value;
 
 /// The longest a test waits for something that should happen at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A repository to run pipelines in. Nothing of the machine's environment reaches the program
 /// but `PATH`.
