@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, wait};
 
 use crate::platform::{self, Descendants};
@@ -42,6 +42,10 @@ fn supervise(handover: Handover, bell: &ChildBell) -> io::Result<()> {
     platform::set_process_name(c"co-supervisor");
     let mut inbox = FrameBuffer::default();
     let Some(launch) = receive_launch(&handover.control, &mut inbox)? else { return Ok(()) };
+    if is_abandoned(&handover.control) {
+        // The program died while the launch was on its way: a new owner may be about to start the same.
+        return Ok(());
+    }
 
     let (reader, writer) = io::pipe()?;
     let own = getpid();
@@ -83,6 +87,13 @@ fn receive_launch(control: &UnixStream, inbox: &mut FrameBuffer) -> io::Result<O
             return Ok(None);
         }
     }
+}
+
+/// Whether the program has closed its end already.
+fn is_abandoned(control: &UnixStream) -> bool {
+    let mut entries = [PollFd::new(control, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut entries, Some(&now)).is_ok() && !entries[0].revents().is_empty()
 }
 
 /// When the next killing round is due, and how long to pause after it.

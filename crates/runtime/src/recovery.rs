@@ -119,7 +119,7 @@ pub(crate) fn execute(
                     return Ok(Recovered::Overtaken);
                 }
             }
-            RecoveryStep::RewriteViews => views::write_all(shared, &state),
+            RecoveryStep::RewriteViews => views::refresh(shared, &head.run),
         }
     }
     recover_children(shared, &head.run)?;

@@ -27,9 +27,8 @@ pub struct TaskRebuildReport {
     pub written: bool,
 }
 
-/// Writes `metrics.json` and `state.json` of a task from the log.
-pub(crate) fn write(shared: &Shared, task: &TaskId) -> Result<(), RuntimeError> {
-    let _lock = lock(shared, task)?;
+/// Writes `metrics.json` and `state.json` of a task from the log, under its lock.
+pub(crate) fn write(shared: &Shared, task: &TaskId, _lock: &File) -> Result<(), RuntimeError> {
     for (path, text) in documents(shared, task)? {
         write_atomically(&path, text.as_bytes())?;
     }
@@ -53,10 +52,14 @@ pub(crate) fn rebuild(
     Ok(TaskRebuildReport { task: task.clone(), written: !check && !differences.is_empty(), differences })
 }
 
-/// Keeps other writers away until the file is closed.
-fn lock(shared: &Shared, task: &TaskId) -> Result<File, RuntimeError> {
+/// Keeps other processes from writing the views of a task's runs that are not under way.
+///
+/// What is written under it must be read under it, else a slow writer would put older views over
+/// newer ones.
+pub(crate) fn lock(shared: &Shared, task: &TaskId) -> Result<File, RuntimeError> {
     let path = shared.options.layout.runs_dir.join(task.as_str()).join(".lock");
     let failed = |source| RuntimeError::Files { path: path.clone(), source };
+    // The folder may be gone together with the views.
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     let lock = File::options().create(true).append(true).open(&path).map_err(failed)?;
     lock.lock().map_err(failed)?;

@@ -66,7 +66,7 @@ impl ViewWriter {
     /// Ends the writer and writes everything a finished run leaves behind.
     pub(crate) fn finish(mut self, state: &RunState) {
         self.close();
-        write_all(&self.shared, state);
+        refresh(&self.shared, state.run());
     }
 
     fn close(&mut self) {
@@ -115,24 +115,23 @@ fn write_live(shared: &Shared, state: &RunState, heartbeat: Timestamp) -> Result
     write_atomically(&layout.heartbeat_path(&created.task, &created.run), format!("{heartbeat}\n").as_bytes())
 }
 
-/// Writes every view of a run that is not under way, and those of its task. Failures are noted:
-/// the log has everything, and `rebuild` writes them later.
-pub(crate) fn write_all(shared: &Shared, state: &RunState) {
-    let written = documents(shared, state)
-        .into_iter()
-        .try_for_each(|(path, text)| write_atomically(&path, text.as_bytes()))
-        .and_then(|()| persist(event_stream(shared, state)?, &events_path(shared, state)))
-        .and_then(|()| task_views::write(shared, &state.created.task))
-        .and_then(|()| Ok(shared.log.views_written(state.run(), state.last_seq)?));
-    shared.note(written);
+/// Writes every view of a run that is not under way, and those of its task, from the log. Failures
+/// are noted: the log has everything, and `rebuild` writes them later.
+pub(crate) fn refresh(shared: &Shared, run: &RunId) {
+    shared.note(write_all(shared, run));
 }
 
-/// Writes the views of a run from its log, if nobody else does.
-pub(crate) fn refresh(shared: &Shared, run: &RunId) {
-    match launch::load(shared, run) {
-        Ok(state) => write_all(shared, &state),
-        Err(error) => shared.note(Err(error)),
+fn write_all(shared: &Shared, run: &RunId) -> Result<(), RuntimeError> {
+    let head = shared.log.head(run)?.ok_or_else(|| RuntimeError::UnknownRun(run.clone()))?;
+    let task = &head.progress.task;
+    let lock = task_views::lock(shared, task)?;
+    let state = launch::load(shared, run)?;
+    for (path, text) in documents(shared, &state) {
+        write_atomically(&path, text.as_bytes())?;
     }
+    persist(event_stream(shared, &state)?, &events_path(shared, &state))?;
+    task_views::write(shared, task, &lock)?;
+    Ok(shared.log.views_written(run, state.last_seq)?)
 }
 
 /// The views of one run with their paths, byte for byte as they are written when it is not under way.
@@ -190,11 +189,7 @@ pub(crate) fn rebuild(shared: &Shared, run: &RunId, check: bool) -> Result<Rebui
         Err(_) => differences.push(ViewDifference::Missing(path.clone())),
     }
     if !check {
-        persist(events, &path)?;
-        for (path, text) in &documents {
-            write_atomically(path, text.as_bytes())?;
-        }
-        shared.log.views_written(run, state.last_seq)?;
+        write_all(shared, run)?;
     }
     Ok(RebuildReport { run: run.clone(), written: !check && !differences.is_empty(), differences })
 }

@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use co_model::RunStatus;
 
@@ -29,7 +29,7 @@ fn fifty_at_once_with_ten_of_them_killed() {
     let mut due: Vec<(usize, u64)> = victims().collect();
     due.sort_by_key(|(_, millis)| *millis);
     for (victim, millis) in due {
-        wait_for("the moment has come", || (began.elapsed().as_millis() as u64 >= millis).then_some(()));
+        wait_for("the moment has come", || (began.elapsed() >= Duration::from_millis(millis)).then_some(()));
         world.every_view_parses();
         programs[victim].kill().unwrap();
     }
@@ -144,10 +144,8 @@ fn tool(name: &str) -> Command {
 
 #[test]
 fn a_disk_that_is_full_before_the_start_is_named_and_nothing_runs() {
-    let Some(disk) = SmallDisk::mounted(SHORT) else {
-        eprintln!("nothing can be mounted here");
-        return;
-    };
+    // Nothing can be shown where nothing can be mounted.
+    let Some(disk) = SmallDisk::mounted(SHORT) else { return };
     disk.fill();
     let refused = disk.run(&["start"]).expect(13);
     assert!(refused.stderr.contains("no space is left"), "{refused:#?}");
@@ -174,10 +172,8 @@ fn a_disk_that_a_stage_fills_ends_the_run_in_order() {
         { "id": "a", "command": "echo first" },
         { "id": "b", "command": "sh ../stage.sh b '[ -e ../quick ] || yes 0123456789 | head -c 20000000'" }
     ] }]"#;
-    let Some(disk) = SmallDisk::mounted(pipelines) else {
-        eprintln!("nothing can be mounted here");
-        return;
-    };
+    // Nothing can be shown where nothing can be mounted.
+    let Some(disk) = SmallDisk::mounted(pipelines) else { return };
     let ballast = disk.path(".runs/ballast");
     std::fs::write(&ballast, vec![0; 512 << 10]).unwrap();
     let ended = disk.run(&["start"]);

@@ -155,6 +155,7 @@ impl Case {
     }
 
     /// Lets the run die at one boundary and brings it to its end; `false` when it ended before.
+    #[expect(clippy::print_stderr, reason = "a failing test names the boundary it failed at")]
     fn die_once(&self, world: &World, side: &str, at: u64) -> bool {
         for name in ["effects", "quick", "tried", "acknowledged"] {
             world.remove(name);
@@ -180,14 +181,13 @@ impl Case {
         eprintln!("{side}: {place}");
         world.every_view_parses();
         world.touch("quick");
-        match new_run() {
-            Some(run) => self.bring_to_its_end(world, &run, side),
-            None => {
-                // Nothing was recorded, so nothing may have happened.
-                assert_eq!(world.effects(), Vec::<String>::new());
-                world.project.run(&["recover"]).expect(0);
-                self.to_success(world, &["start", "p"], &known);
-            }
+        if let Some(run) = new_run() {
+            self.bring_to_its_end(world, &run, side);
+        } else {
+            // Nothing was recorded, so nothing may have happened.
+            assert_eq!(world.effects(), Vec::<String>::new());
+            world.project.run(&["recover"]).expect(0);
+            self.to_success(world, &["start", "p"], &known);
         }
         self.every_stage_was_run_well(world);
         world.wait_until_nothing_is_left();
@@ -209,7 +209,9 @@ impl Case {
             // One way to go on: mend first, and find nothing left over.
             world.project.run(&["recover"]).expect(0);
             assert_eq!(world.marked(), Vec::<i32>::new());
-            before.iter().for_each(|(run, _)| world.is_told_truly(run));
+            for (run, _) in &before {
+                world.is_told_truly(run);
+            }
         }
         let own = &before.iter().find(|(id, _)| id == run).expect("the run itself").1;
         if last_status(own) == Some("succeeded") {

@@ -55,6 +55,28 @@ fn a_killed_program_leaves_word_and_nothing_else() {
 }
 
 #[test]
+fn what_was_on_its_way_to_start_is_not_started_after_death() {
+    let world = World::new(STOPS_AT_B);
+    let mut started = Started::in_stage(&world, "b");
+    let zygote = Pid::from_raw(started.helpers("co-zygote")[0]).unwrap();
+    kill_process(zygote, Signal::STOP).unwrap();
+    world.touch("quick");
+    wait_for("the next stage is asked for", || {
+        let events = world.events(&started.run);
+        let starting = events.iter().filter(|event| event["type"] == "attempt_starting");
+        (starting.count() == 3).then_some(())
+    });
+    started.kill();
+    kill_process(zygote, Signal::CONT).unwrap();
+    wait_for("the end is recorded", || (world.status(&started.run) == "interrupted").then_some(()));
+    world.wait_until_nothing_is_left();
+    assert_eq!(world.count("+c"), 0);
+    world.project.run(&["resume", "--run", &started.run]).expect(0);
+    assert_eq!(world.effects(), ["+a", "-a", "+b", "-b", "+c", "-c"]);
+    world.all_agree();
+}
+
+#[test]
 fn when_everything_of_ours_is_killed_at_once_what_stages_left_is_found_and_ended() {
     let world = World::new(STOPS_AT_B);
     let mut started = Started::in_stage(&world, "b");
@@ -184,18 +206,6 @@ fn millis_of_the_day(text: &str) -> i64 {
     let (clock, fraction) = time.split_once('.').unwrap();
     let seconds = clock.split(':').fold(0, |sum, part| sum * 60 + part.parse::<i64>().unwrap());
     seconds * 1_000 + fraction.parse::<i64>().unwrap()
-}
-
-#[test]
-fn a_stage_that_kills_its_own_leader_ends_with_everything_it_started() {
-    let world = World::new(
-        r#"[{ "id": "p", "stages": [{ "id": "b", "command":
-            "sh ../stage.sh b 'sleep 300 & kill -9 $$'" }] }]"#,
-    );
-    world.project.run(&["start"]).expect(10);
-    assert_eq!(world.count("+b"), 1);
-    assert_eq!(world.marked(), Vec::<i32>::new());
-    world.all_agree();
 }
 
 #[test]
