@@ -74,8 +74,8 @@ fn guarantees(text: &str) -> Vec<Guarantee> {
         } else if inside && is_numbered(line) {
             items.push(Guarantee { line: index + 1, text: line.to_owned() });
         } else if let (true, Some(item)) = (inside, items.last_mut()) {
-            item.text.push('\n');
-            item.text.push_str(line);
+            item.text.push(' ');
+            item.text.push_str(line.trim());
         }
     }
     items

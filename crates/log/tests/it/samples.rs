@@ -170,6 +170,13 @@ fn bare_pipeline(id: &str) -> Pipeline {
     }
 }
 
+fn nested() -> IndexMap<PipelineId, Pipeline> {
+    IndexMap::from([
+        (pipeline_id("checks"), bare_pipeline("checks")),
+        (pipeline_id("again"), bare_pipeline("again")),
+    ])
+}
+
 fn created() -> RunCreated {
     let settings = RunSettings {
         actor: Some(actor()),
@@ -186,16 +193,7 @@ fn created() -> RunCreated {
         instructions: vec![("AGENTS.md".to_owned(), DIGEST.to_owned())],
         instructions_sha256: text(DIGEST),
     };
-    RunCreated {
-        task: task(),
-        run: run(3),
-        pipeline: pipeline("default"),
-        nested: IndexMap::from([
-            (pipeline_id("checks"), bare_pipeline("checks")),
-            (pipeline_id("again"), bare_pipeline("again")),
-        ]),
-        settings,
-    }
+    RunCreated { task: task(), run: run(3), pipeline: pipeline("default"), nested: nested(), settings }
 }
 
 fn report(exit: AttemptExit) -> Box<AttemptReport> {
@@ -323,6 +321,7 @@ fn resumes() -> Vec<(String, Event)> {
         actor: actor(),
         reason: "the disk has room again".to_owned(),
         drift,
+        nested: Option::as_ref(&pipeline).map(|_| nested()),
         pipeline,
     };
     vec![
