@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::driver::PrepareError;
 
-const HINT: &str = "install it with `npm install -g @openai/codex`, or set the stage's `program` to its path";
+const HINT: &str =
+    "install it with `npm install -g @openai/codex`, or set CODEX_ORCHESTRATOR_CODEX to the program";
 
 /// Bounds how much of a program is read to tell a launcher script from a native program.
 const SCRIPT_LIMIT: u64 = 16 * 1024;

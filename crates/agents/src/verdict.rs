@@ -74,6 +74,8 @@ pub enum FailureClass {
     InvalidRequest,
     /// The agent refused to start: options, configuration or directory.
     InvalidConfiguration,
+    /// The agent does not work in a directory that is no git repository.
+    OutsideRepository,
     /// The conversation that was to be resumed is not there.
     ThreadNotFound,
     /// A resume came back with another conversation; nothing of it is accepted.
@@ -109,6 +111,7 @@ impl FailureClass {
             Self::StreamDisconnected => "stream-disconnected",
             Self::InvalidRequest => "invalid-request",
             Self::InvalidConfiguration => "invalid-configuration",
+            Self::OutsideRepository => "outside-repository",
             Self::ThreadNotFound => "thread-not-found",
             Self::ThreadMismatch => "thread-mismatch",
             Self::Killed { .. } => "killed",
@@ -234,6 +237,9 @@ fn classify_refusal(stderr: &str) -> Option<FailureClass> {
     if thread.iter().any(|needle| text.contains(needle)) {
         return Some(FailureClass::ThreadNotFound);
     }
+    if text.contains("--skip-git-repo-check was not specified") {
+        return Some(FailureClass::OutsideRepository);
+    }
     // The start-up texts name options and files, where a bare number or word means little: only credentials count.
     matches_any(&text, NOT_AUTHENTICATED).then_some(FailureClass::NotAuthenticated)
 }
@@ -334,22 +340,29 @@ fn hint(class: FailureClass) -> Option<&'static str> {
             Some("resume the run later; the thread continues where it stopped")
         }
         FailureClass::UsageLimit => Some("wait until the limit resets or raise it, then resume the run"),
-        FailureClass::ContextExceeded => Some("begin a new thread, or give the stage a smaller task"),
+        FailureClass::ContextExceeded => {
+            Some("give the stage a smaller task, and begin anew with `codex-orchestrator retry`")
+        }
         FailureClass::StreamDisconnected => Some("check the network, then resume the run"),
         FailureClass::InvalidRequest => Some("check the stage's `model` and the model provider"),
         FailureClass::InvalidConfiguration => {
             Some("run the same command by hand to see the agent's own message in full")
         }
-        FailureClass::ThreadNotFound => {
-            Some("the thread lives in the CODEX_HOME that it was begun in; use that, or begin the stage anew")
-        }
+        FailureClass::OutsideRepository => Some(
+            "run `git init`, or add `\"arguments\": [\"--skip-git-repo-check\"]` to the stage to let it work without",
+        ),
+        FailureClass::ThreadNotFound => Some(
+            "the thread lives in the CODEX_HOME that it was begun in; resume with that, or begin anew with `codex-orchestrator retry`",
+        ),
         FailureClass::ThreadMismatch => Some("nothing of that turn was accepted; look at what it changed"),
         FailureClass::Killed { signal: 9 } => {
             Some("if nobody sent it, the machine may have run out of memory")
         }
         FailureClass::TimedOut => Some("raise the stage's `timeout`, or give the stage a smaller task"),
         FailureClass::Lost => Some("resume the run; the thread continues where it stopped"),
-        FailureClass::Garbage => Some("check that the stage's `program` is the Codex CLI"),
+        FailureClass::Garbage => {
+            Some("check that `codex` on PATH, or CODEX_ORCHESTRATOR_CODEX, is the Codex CLI")
+        }
         FailureClass::Killed { .. }
         | FailureClass::Cancelled
         | FailureClass::Truncated
@@ -500,7 +513,7 @@ mod tests {
             ),
             (
                 "WARNING: proceeding, even though we could not create PATH aliases\nNot inside a trusted directory and --skip-git-repo-check was not specified.\n",
-                Class::InvalidConfiguration,
+                Class::OutsideRepository,
                 "Not inside a trusted directory",
             ),
             (

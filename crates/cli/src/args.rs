@@ -15,8 +15,9 @@ Examples:
   codex-orchestrator logs --run <RUN> --stage test -f
   codex-orchestrator resume --run <RUN>            continue where it stopped
 
-Exit codes: 0 done · 2 usage · 3 setup · 4 not found · 10 run failed · 11 refused or denied ·
-12 timed out · 13 event log unusable · 14 cancelled · 15 interrupted · 130 stopped by Ctrl-C";
+Exit codes: 0 done · 1 a bug of ours · 2 usage · 3 setup · 4 not found · 10 run failed ·
+11 refused or denied · 12 timed out · 13 event log unusable · 14 cancelled · 15 interrupted ·
+130 stopped by Ctrl-C · 143 stopped by SIGTERM or SIGHUP";
 
 /// Runs coding agents and commands through declared pipelines, and proves afterwards what happened.
 #[derive(Debug, Parser)]
@@ -32,7 +33,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The repository; the current directory by default [env: CODEX_ORCHESTRATOR_ROOT]
+    /// The repository. By default the nearest folder with pipelines or recorded runs, from the
+    /// current directory up to the top of its git repository; else the current directory
+    /// [env: CODEX_ORCHESTRATOR_ROOT]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) root: Option<OsString>,
     /// Where runs are recorded; `.runs` by default [env: CODEX_ORCHESTRATOR_RUNS_DIR]

@@ -173,7 +173,9 @@ impl From<ResumeError> for CliError {
             ResumeError::TokenMissing(_) => {
                 text.hint("pass it by --token - or CODEX_ORCHESTRATOR_RESUME_TOKEN; it is in the run's folder, in `.resume-token`")
             }
-            ResumeError::Refused { .. } => text,
+            ResumeError::Refused { run, .. } => {
+                text.hint(format!("codex-orchestrator retry --run {run} starts a fresh one like it"))
+            }
             ResumeError::IsChild { parent, .. } => text.hint(format!("codex-orchestrator resume --run {parent}")),
         }
     }

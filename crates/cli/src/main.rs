@@ -10,6 +10,7 @@ mod error;
 mod output;
 mod progress;
 mod screen;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use co_process::plain_text;
+use co_views::is_plain;
 
 /// Writes data to standard output. A reader that has gone away (`| head -1`) is no failure: from
 /// then on everything is dropped.
@@ -93,7 +95,16 @@ pub(crate) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Text of strangers, made harmless for a terminal: control characters become visible or vanish.
+/// A line of strangers, made harmless for a terminal: what moves the cursor or turns the direction
+/// of text is left out.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || *c == '\t').collect()
+    text.chars().filter(|c| is_plain(*c) || *c == '\t').collect()
+}
+
+/// A program's output, made harmless for a terminal. Lines stay lines; what a carriage return would
+/// have overwritten is shown.
+pub(crate) fn harmless_output(bytes: &[u8]) -> String {
+    let text = plain_text(bytes).replace("\r\n", "\n");
+    let text = text.trim_end_matches('\r').replace('\r', "\n");
+    text.chars().filter(|c| is_plain(*c) || matches!(c, '\t' | '\n')).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use co_model::{
     AttemptExit, Drift, DurationText, Event, FailureReason, Recorded, RunOutcome, SkipReason, StageDrift,
-    StageId, StageOutcome, StageWork, Timestamp,
+    StageId, StageOutcome, StageWork, Timestamp, Verdict,
 };
 
 use crate::output::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, harmless, paint};
@@ -15,7 +15,9 @@ pub(crate) struct Progress {
     titles: HashMap<StageId, String>,
     began: HashMap<StageId, Timestamp>,
     created: Option<Timestamp>,
+    run: String,
     summaries: HashMap<StageId, String>,
+    hints: HashMap<StageId, String>,
 }
 
 impl Progress {
@@ -25,6 +27,7 @@ impl Progress {
         match &recorded.event {
             Event::RunCreated(created) => {
                 self.created = Some(at);
+                self.run = created.run.to_string();
                 self.learn(&created.pipeline.stages);
                 vec![format!(
                     "{} {}  {} {}  {} {}",
@@ -47,6 +50,11 @@ impl Progress {
             }
             Event::AttemptFinished { stage, report, .. } => {
                 self.summaries.insert(stage.clone(), report.summary.clone());
+                self.hints.remove(stage);
+                let failure = report.agent.as_ref().and_then(|turn| turn.failure.as_ref());
+                if let Some(hint) = failure.and_then(|failure| failure.hint.clone()) {
+                    self.hints.insert(stage.clone(), hint);
+                }
                 let mut lines = Vec::new();
                 if report.survivors_killed > 0 && !matches!(report.exit, AttemptExit::Cancelled) {
                     lines.push(format!("  {} left-over processes were ended", report.survivors_killed));
@@ -67,21 +75,32 @@ impl Progress {
                     format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message)),
                     paint(
                         DIM,
-                        &format!("  answer it before {expires_at}: codex-orchestrator answer --run … yes|no"),
+                        &format!(
+                            "  answer it before {expires_at}: codex-orchestrator answer --run {} --stage {stage} yes|no",
+                            self.run
+                        ),
                     ),
                 ]
             }
-            Event::QuestionAnswered { stage, verdict, actor, .. } => {
-                vec![paint(
-                    DIM,
-                    &format!("  {stage}: {verdict:?} by {}", harmless(actor.as_str())).to_lowercase(),
-                )]
+            Event::QuestionAnswered { stage, verdict, actor, reason } => {
+                let verdict = match verdict {
+                    Verdict::Approve => "approved",
+                    Verdict::Deny => "denied",
+                };
+                let why = reason.as_ref().map(|why| format!(": {}", harmless(why))).unwrap_or_default();
+                vec![paint(DIM, &format!("  {stage}: {verdict} by {}{why}", harmless(actor.as_str())))]
             }
             Event::ChildRunStarting { stage, run, .. } => {
                 self.began.insert(stage.clone(), at);
                 vec![format!("{} {stage}  {}", paint(CYAN, "▸"), paint(DIM, &format!("child run {run}")))]
             }
-            Event::StageFinished { stage, outcome } => vec![self.finished(stage, outcome, at)],
+            Event::StageFinished { stage, outcome } => {
+                let mut lines = vec![self.finished(stage, outcome, at)];
+                if let (StageOutcome::Failed { .. }, Some(hint)) = (outcome, self.hints.get(stage)) {
+                    lines.push(paint(DIM, &format!("  hint: {}", harmless(hint))));
+                }
+                lines
+            }
             Event::CancelRequested { actor, reason } => {
                 let why = reason.as_ref().map(|why| format!(": {}", harmless(why))).unwrap_or_default();
                 vec![format!("{} stopping, asked by {}{why}", paint(YELLOW, "■"), harmless(actor.as_str()))]
@@ -134,7 +153,14 @@ impl Progress {
             }
             StageOutcome::Failed { reason, allowed } => {
                 let (style, note) = if *allowed { (YELLOW, " (allowed)") } else { (RED, "") };
-                let what = if summary.is_empty() { describe(reason) } else { summary };
+                // The attempt's summary tells of its exit, which is not always why the stage failed.
+                let what = match reason {
+                    FailureReason::MissingOutputs(_) | FailureReason::InvalidSelection(_) => {
+                        harmless(&reason.to_string())
+                    }
+                    _ if summary.is_empty() => harmless(&reason.to_string()),
+                    _ => summary,
+                };
                 format!("{} {stage}  {took}  {what}{note}", paint(style, "✗"))
             }
             StageOutcome::Skipped { reason } => {
@@ -180,12 +206,5 @@ pub(crate) fn skip_sentence(reason: &SkipReason) -> String {
         SkipReason::NothingFailed => "nothing failed".to_owned(),
         SkipReason::RunCancelled => "the run was stopped".to_owned(),
         SkipReason::Removed => "the pipeline no longer has it".to_owned(),
-    }
-}
-
-fn describe(reason: &FailureReason) -> String {
-    match reason {
-        FailureReason::ChildRun(run) => format!("child run {run} did not succeed"),
-        other => other.word().replace('-', " "),
     }
 }

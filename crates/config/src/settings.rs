@@ -46,6 +46,11 @@ pub enum Source {
         /// Its name, with dashes.
         name: &'static str,
     },
+    /// A file that was found in a folder above the working directory.
+    Found {
+        /// The file, relative to the folder.
+        file: &'static str,
+    },
 }
 
 impl fmt::Display for Source {
@@ -54,6 +59,7 @@ impl fmt::Display for Source {
             Self::Default => f.write_str("default"),
             Self::UserFile { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment { name } | Self::Flag { name } => f.write_str(name),
+            Self::Found { file } => write!(f, "the folder above with `{file}`"),
         }
     }
 }
@@ -78,7 +84,9 @@ pub struct Flags {
 /// The settings of one invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The repository, absolute; the working directory by default.
+    /// The repository, absolute. By default the nearest folder, from the working directory up to
+    /// the top of its git repository, that has pipelines or recorded runs; else the working
+    /// directory.
     pub root: Setting<PathBuf>,
     /// Where runs are recorded, absolute; `.runs` below the root by default.
     pub runs_dir: Setting<PathBuf>,
@@ -400,7 +408,7 @@ fn optional(found: Option<(String, Source)>) -> Setting<Option<String>> {
 fn resolve_root(layers: &Layers<'_>, flag: Option<&OsStr>) -> Result<Setting<PathBuf>, SettingsError> {
     let current = layers.environment.current_directory();
     let (path, source) = match layers.find(&ROOT, flag)? {
-        None => (current.ok_or(SettingsError::NoWorkingDirectory)?.to_owned(), Source::Default),
+        None => discover_root(current.ok_or(SettingsError::NoWorkingDirectory)?),
         Some((text, source)) => {
             let path = PathBuf::from(text);
             match current {
@@ -417,6 +425,22 @@ fn resolve_root(layers: &Layers<'_>, flag: Option<&OsStr>) -> Result<Setting<Pat
     } else {
         Err(SettingsError::RootNotADirectory { path, origin: source })
     }
+}
+
+/// What makes a folder the one that is meant.
+const ROOT_MARKS: [&str; 2] = [crate::PIPELINE_FILE, ".runs/orchestrator.db"];
+
+/// Goes up from the working directory as git does, so that `status` works where one stands. Outside
+/// of a git repository nothing says where to stop, so nothing above is looked at.
+fn discover_root(current: &Path) -> (PathBuf, Source) {
+    let top = current.ancestors().position(|folder| folder.join(".git").exists()).unwrap_or(0);
+    for (above, folder) in current.ancestors().take(top + 1).enumerate() {
+        if let Some(file) = ROOT_MARKS.into_iter().find(|mark| folder.join(mark).is_file()) {
+            let source = if above == 0 { Source::Default } else { Source::Found { file } };
+            return (folder.to_owned(), source);
+        }
+    }
+    (current.to_owned(), Source::Default)
 }
 
 fn resolve_task(layers: &Layers<'_>, flag: Option<&OsStr>) -> Result<Setting<TaskId>, SettingsError> {

@@ -1,8 +1,10 @@
 //! The commented file that `init` writes for a repository.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
-use crate::detect::{Detected, DetectedStage, Detection};
+use crate::detect::{Detection, PlannedStage};
 use crate::{BUILT_IN, SCHEMA_FILE};
 
 /// Examples of what else a stage can be. Without their `// ` they are part of the list.
@@ -36,12 +38,10 @@ const EXAMPLES: &str = r#"
 /// It loads as it is, and refers editors to [`SCHEMA_FILE`] for completion; write
 /// [`crate::pipeline_schema`] there.
 pub fn starter_file(detection: &Detection) -> String {
-    let several = detection.toolchains.len() > 1;
     let (id, title, stages) = if detection.toolchains.is_empty() {
         ("checks", "Checks", placeholder())
     } else {
-        let stages = detection.toolchains.iter().map(|detected| stages_of(detected, several)).collect();
-        (BUILT_IN, "Diagnostics", stages)
+        (BUILT_IN, "Diagnostics", stages_of(detection))
     };
     format!(
         r#"// Pipelines of this repository. Comments and trailing commas are allowed.
@@ -54,8 +54,9 @@ pub fn starter_file(detection: &Detection) -> String {
     {{
       "id": "{id}",
       "title": "{title}",
-      // Stages run in order, and the first failure stops the run. A stage that is given
-      // "needs": ["id", …] waits for exactly those; with "maxParallel" above 1 they overlap.
+      // Stages run in order. With "needs": ["id", …] a stage waits for exactly those and is left
+      // out when one of them fails, without it for the stage before; with "maxParallel" above 1
+      // stages overlap.
       "maxParallel": 1,
       "stages": [
 {stages}{EXAMPLES}      ],
@@ -71,16 +72,18 @@ fn placeholder() -> String {
     format!("        {{ \"id\": \"hello\", \"command\": {} }},\n", json!(line))
 }
 
-fn stages_of(detected: &Detected, several: bool) -> String {
-    let mut text = format!("        // From {}.\n", detected.evidence.display());
-    for stage in &detected.stages {
-        let id = json!(stage.id(detected.toolchain, several));
-        text.push_str(&format_stage(&id.to_string(), stage));
+fn stages_of(detection: &Detection) -> String {
+    let mut planned = detection.planned().into_iter();
+    let mut text = String::new();
+    for detected in &detection.toolchains {
+        writeln!(text, "        // From {}.", detected.evidence.display()).ok();
+        planned.by_ref().take(detected.stages.len()).for_each(|stage| text.push_str(&format_stage(&stage)));
     }
     text
 }
 
-fn format_stage(id: &str, stage: &DetectedStage) -> String {
+fn format_stage(planned: &PlannedStage<'_>) -> String {
+    let PlannedStage { id, needs, stage } = planned;
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=".contains(c);
     // A line is what people expect to edit; words that a shell would read differently stay apart.
     let command = if stage.argv.iter().all(|word| word.chars().all(plain)) {
@@ -89,5 +92,7 @@ fn format_stage(id: &str, stage: &DetectedStage) -> String {
         json!(stage.argv)
     };
     let env = if stage.env.is_empty() { String::new() } else { format!(", \"env\": {}", json!(stage.env)) };
-    format!("        {{ \"id\": {id}, \"command\": {command}{env} }},\n")
+    // An absent list would mean the stage before.
+    let (id, needs) = (json!(id), json!(needs));
+    format!("        {{ \"id\": {id}, \"command\": {command}{env}, \"needs\": {needs} }},\n")
 }

@@ -110,7 +110,8 @@ pub fn decide(state: &RunState, now: Timestamp, input: Input) -> Result<Decision
             return Ok(draft.into_decision());
         }
         Input::AgentThreadKnown { stage, attempt, thread } => {
-            let known = state.stage(&stage).and_then(|record| record.thread.as_ref()) == Some(&thread);
+            // The first name stands: a turn that goes on elsewhere does not move the stage with it.
+            let known = state.stage(&stage).is_some_and(|record| record.thread.is_some());
             if is_current(state, &stage, attempt) && !known {
                 draft.push(Event::AgentThreadKnown { stage, attempt, thread });
             }

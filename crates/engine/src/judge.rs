@@ -3,7 +3,7 @@
 //! A verdict rests on what was observed: exit codes, terminal events, declared files,
 //! guardrails. What an agent says can only turn a positive verdict into a negative one.
 
-use co_model::{FailureReason, Judgement, Role, RunOutcome, StageOutcome, StageWork};
+use co_model::{Judgement, Role, RunOutcome, StageOutcome, StageWork};
 
 use crate::guardrail::GuardrailStatus;
 use crate::state::RunState;
@@ -29,7 +29,7 @@ pub(crate) fn judge(state: &RunState, role: Role) -> Judgement {
             Some(StageOutcome::Failed { reason, allowed }) => {
                 success &= *allowed;
                 let permitted = if *allowed { " (allowed to fail)" } else { "" };
-                reasons.push(format!("Stage `{}` failed: {}{permitted}.", stage.id(), describe(reason)));
+                reasons.push(format!("Stage `{}` failed: {}{permitted}.", stage.id(), reason));
             }
             Some(StageOutcome::Cancelled) => {
                 success = false;
@@ -65,23 +65,6 @@ fn accept(state: &RunState, before: Role, reasons: &mut Vec<String>) -> bool {
     let verdict = if accepted { "positive" } else { "negative" };
     reasons.push(format!("The {}'s verdict is {verdict}.", before.as_str()));
     accepted
-}
-
-/// Says why a stage failed, for people.
-fn describe(reason: &FailureReason) -> String {
-    match reason {
-        FailureReason::ExitCode(code) => format!("exit code {code}"),
-        FailureReason::Signal(signal) => format!("signal {signal}"),
-        FailureReason::TimedOut => "its time was over".to_owned(),
-        FailureReason::Lost => "nobody saw how it ended".to_owned(),
-        FailureReason::NotStarted(why) | FailureReason::NotRecorded(why) => why.clone(),
-        FailureReason::MissingOutputs(names) => format!("declared outputs are missing: {}", names.join(", ")),
-        FailureReason::Agent(class) => format!("the agent's turn failed ({class})"),
-        FailureReason::Denied => "it was denied".to_owned(),
-        FailureReason::Unanswered => "nobody answered in time".to_owned(),
-        FailureReason::ChildRun(run) => format!("child run {run} did not succeed"),
-        FailureReason::InvalidSelection(what) => what.clone(),
-    }
 }
 
 /// The outcome that follows from the reviewer's verdict. All verdicts are given.

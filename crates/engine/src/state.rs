@@ -412,11 +412,21 @@ impl RunState {
         let redefined: HashSet<&StageId> = redefined.collect();
         let standing = self.stages.iter().filter(|record| !record.removed && record.stands());
         let standing: HashSet<StageId> = standing.map(|record| record.id().clone()).collect();
-        let stands = |id: &StageId| standing.contains(id) && !redefined.contains(id);
+        let outdated = self.first_role_to_run_again(|id| standing.contains(id) && !redefined.contains(id));
+        let roles: HashMap<StageId, Role> =
+            self.stages.iter().map(|record| (record.id().clone(), record.definition.role)).collect();
+        // A verdict holds for the tree it was given on: work done after it asks for it again.
+        let stands = |id: &StageId| {
+            let late = roles.get(id).zip(outdated).is_some_and(|(role, first)| *role > first);
+            standing.contains(id) && !redefined.contains(id) && !late
+        };
         for record in self.stages.iter_mut().filter(|record| !record.removed) {
             let keep = match &record.state {
                 // An open question goes on where it was; so does a child run, once its turn comes.
-                StageState::Asking { .. } => !redefined.contains(record.id()),
+                StageState::Asking { .. } => {
+                    let late = outdated.is_some_and(|first| record.definition.role > first);
+                    !redefined.contains(record.id()) && !late
+                }
                 // The choice of a planner holds as long as the planner's success does.
                 StageState::Finished {
                     outcome: StageOutcome::Skipped { reason: SkipReason::NotPlanned },
@@ -434,6 +444,25 @@ impl RunState {
         self.judgements.clear();
         self.completed_at = None;
         self.phase = Phase::Running;
+    }
+
+    /// The first role from the builder on of which a stage will be run again by a resume.
+    fn first_role_to_run_again(&self, stands: impl Fn(&StageId) -> bool) -> Option<Role> {
+        let again = self.stages.iter().filter(|record| {
+            let stays_out = matches!(
+                &record.state,
+                StageState::Asking { .. }
+                    | StageState::Finished {
+                        outcome: StageOutcome::Skipped {
+                            reason: SkipReason::NotTargeted
+                                | SkipReason::NotPlanned
+                                | SkipReason::NothingFailed
+                        },
+                    }
+            );
+            !record.removed && !stays_out && !stands(record.id())
+        });
+        again.map(|record| record.definition.role).filter(|role| *role >= Role::Builder).min()
     }
 
     fn adopt(&mut self, pipeline: &Pipeline, at: Timestamp) {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use crossterm::event::Event;
@@ -46,7 +47,9 @@ pub enum HudError {
 /// [`HudError`] when the terminal fails; the run can be watched without the HUD then.
 pub fn run(source: &mut dyn Source, settings: Settings) -> Result<Frame, HudError> {
     let _screen = Screen::enter().map_err(HudError::Enter)?;
-    let mut canvas = canvas().map_err(HudError::Enter)?;
+    // ratatui's destructor prints what went wrong on stderr, and that panics when the terminal is
+    // gone. There is nothing to destroy: the screen shows the cursor again itself.
+    let mut canvas = ManuallyDrop::new(canvas().map_err(HudError::Enter)?);
     let mut input = Keyboard::new();
     watch(source, settings, &mut canvas, &mut input)
 }

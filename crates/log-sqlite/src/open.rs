@@ -52,6 +52,10 @@ pub(crate) fn open(
     network: Option<&'static str>,
 ) -> Result<(Connection, Journal), LogError> {
     let sqlite = |error: rusqlite::Error| explain(path, &error);
+    // SQLite opens a folder to read, and calls it a failure of the disk.
+    if path.is_dir() {
+        return Err(unusable(path, "it is not a file"));
+    }
     let mut connection = connect(path, mode).map_err(sqlite)?;
     let identity = schema::identify(&connection).map_err(sqlite)?;
     match identity {

@@ -1,5 +1,7 @@
 //! States and outcomes in the words of manifests.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{RunId, StageId};
@@ -196,6 +198,24 @@ impl FailureReason {
             Self::Denied => "denied",
             Self::Unanswered => "unanswered",
             Self::InvalidSelection(_) => "invalid-selection",
+        }
+    }
+}
+
+impl fmt::Display for FailureReason {
+    /// For people, as the end of a sentence: `exit code 3`, `it was denied`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ExitCode(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Self::TimedOut => f.write_str("its time was over"),
+            Self::Lost => f.write_str("nobody saw how it ended"),
+            Self::NotStarted(why) | Self::NotRecorded(why) | Self::InvalidSelection(why) => f.write_str(why),
+            Self::MissingOutputs(names) => write!(f, "declared outputs are missing: {}", names.join(", ")),
+            Self::Agent(class) => write!(f, "the agent's turn failed ({class})"),
+            Self::Denied => f.write_str("it was denied"),
+            Self::Unanswered => f.write_str("nobody answered in time"),
+            Self::ChildRun(run) => write!(f, "child run {run} did not succeed"),
         }
     }
 }

@@ -6,7 +6,7 @@ use co_agents::{
     AgentExit, AgentObservation, AgentReport, AgentRequest, AgentVerdict, PrepareError, SandboxMode,
     Transcript, driver_for, judge,
 };
-use co_engine::Input;
+use co_engine::{AttemptEnd, Input};
 use co_model::{
     AgentFailure, AgentOutcome, AgentStage, AttemptExit, AttemptReport, ChangeKind, FileChange, ThreadId,
     TokenUsage,
@@ -25,6 +25,7 @@ pub(crate) fn turn(attempt: &Attempt, work: &AgentStage) -> AttemptReport {
         Ok(report) => report,
         Err(refused) => {
             let mut report = attempt.not_started(refused.message.clone());
+            report.summary = failure_summary(&refused);
             report.agent = Some(AgentOutcome {
                 thread: attempt.thread.clone(),
                 failure: Some(refused),
@@ -44,7 +45,7 @@ fn prepared_turn(attempt: &Attempt, work: &AgentStage) -> Result<AttemptReport, 
     };
     let driver =
         driver_for(&work.agent).map_err(|error| refused("unknown-agent", chain(&error), error.hint()))?;
-    let continues = attempt.thread.is_some();
+    let continues = attempt.thread.is_some() && was_cut_short(attempt);
     let text = prompt::compose(&attempt.state, &options.layout, work, continues, &attempt.steer)
         .map_err(|message| refused("invalid-prompt", message, None))?;
     let sandbox = match work.sandbox.as_deref() {
@@ -96,6 +97,22 @@ fn prepared_turn(attempt: &Attempt, work: &AgentStage) -> Result<AttemptReport, 
     };
     let observed = observed.iter().map(observed_change).collect();
     Ok(conclude(attempt, ran, &report, thread.as_ref(), observed))
+}
+
+/// Whether the conversation's last turn ended before its work was done. A turn that was complete,
+/// and whose stage runs again nevertheless, is asked again.
+fn was_cut_short(attempt: &Attempt) -> bool {
+    let record = attempt.state.stage(&attempt.stage.id);
+    let earlier = record.into_iter().flat_map(|record| record.attempts.iter().rev());
+    let last =
+        earlier.filter(|earlier| earlier.number < attempt.number).find_map(|earlier| match &earlier.end {
+            AttemptEnd::Reported(report) => match report.exit {
+                AttemptExit::NotStarted { .. } => None,
+                _ => Some(report.agent.as_ref().is_none_or(|turn| turn.failure.is_some())),
+            },
+            AttemptEnd::Lost | AttemptEnd::Open => Some(true),
+        });
+    last.unwrap_or(true)
 }
 
 fn parse_sandbox(name: &str) -> Option<SandboxMode> {
@@ -161,12 +178,7 @@ fn conclude(
             .as_ref()
             .map(|id| ThreadId(id.as_str().to_owned()))
             .or_else(|| attempt.thread.clone()),
-        usage: report.usage.map(|usage| TokenUsage {
-            input: usage.input_tokens,
-            cached_input: usage.cached_input_tokens,
-            output: usage.output_tokens,
-            reasoning_output: usage.reasoning_output_tokens,
-        }),
+        usage: report.usage.map(token_usage),
         commands_run: u32::try_from(report.commands.len() as u64 + report.commands_omitted)
             .unwrap_or(u32::MAX),
         reported_changes: report.file_changes.iter().map(reported).collect(),
@@ -177,9 +189,7 @@ fn conclude(
     };
     let mut made = attempt.report(ran);
     made.summary = match (&failure, &last_message) {
-        (Some(failure), _) => {
-            evidence::shortened(&format!("Agent failed ({}): {}", failure.class, failure.message))
-        }
+        (Some(failure), _) => failure_summary(failure),
         (None, Some(message)) => {
             let first = message.lines().map(str::trim).find(|line| !line.is_empty());
             evidence::shortened(attempt.stage.summary_hint.as_deref().or(first).unwrap_or("Turn completed"))
@@ -190,6 +200,20 @@ fn conclude(
     made.objection = verdict.objection;
     made.agent = Some(outcome);
     made
+}
+
+/// The counts that are kept of an agent's.
+pub(crate) fn token_usage(usage: co_agents::Usage) -> TokenUsage {
+    TokenUsage {
+        input: usage.input_tokens,
+        cached_input: usage.cached_input_tokens,
+        output: usage.output_tokens,
+        reasoning_output: usage.reasoning_output_tokens,
+    }
+}
+
+fn failure_summary(failure: &AgentFailure) -> String {
+    evidence::shortened(&format!("Agent failed ({}): {}", failure.class, failure.message))
 }
 
 fn reported(change: &co_agents::FileChange) -> FileChange {

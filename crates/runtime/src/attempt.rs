@@ -70,8 +70,7 @@ impl Attempt {
 
     /// The directory the stage runs in.
     pub(crate) fn cwd(&self) -> PathBuf {
-        let workspace = Path::new(&self.state.created.settings.workspace);
-        self.stage.cwd.as_ref().map_or_else(|| workspace.to_owned(), |cwd| workspace.join(cwd))
+        stage_cwd(&self.state, &self.stage)
     }
 
     /// The whole environment of the attempt.
@@ -207,6 +206,12 @@ fn exit_of(error: &RunError) -> AttemptExit {
         RunError::Survivors { .. } => AttemptExit::Lost,
         _ => AttemptExit::NotStarted { reason },
     }
+}
+
+/// The directory a stage runs in.
+pub(crate) fn stage_cwd(state: &RunState, stage: &Stage) -> PathBuf {
+    let workspace = Path::new(&state.created.settings.workspace);
+    stage.cwd.as_ref().map_or_else(|| workspace.to_owned(), |cwd| workspace.join(cwd))
 }
 
 /// An error with its causes, each once, in one line.

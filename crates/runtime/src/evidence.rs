@@ -54,9 +54,9 @@ fn last_line(text: &str) -> Option<&str> {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty())
 }
 
-/// Cuts at 240 characters.
+/// Cuts at 240 characters, and makes blanks of what could harm a terminal.
 pub(crate) fn shortened(text: &str) -> String {
-    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut characters = text.chars().map(|c| if co_views::is_plain(c) { c } else { ' ' });
     let kept: String = characters.by_ref().take(LONGEST_SUMMARY).collect();
     if characters.next().is_some() { format!("{kept}…") } else { kept }
 }
@@ -141,6 +141,7 @@ mod tests {
     #[test]
     fn long_and_hostile_text_is_cut_and_cleaned() {
         assert_eq!(shortened("a\u{1b}[31mb"), "a [31mb");
+        assert_eq!(shortened("exit 0 \u{202e}0 tixe"), "exit 0  0 tixe");
         assert_eq!(shortened(&"x".repeat(500)).chars().count(), LONGEST_SUMMARY + 1);
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use co_engine::{Effect, Input, Phase, RunState, decide, start};
 use co_log::{Append, Durability, Lease, LeaseHolder, LogError, RunHead};
 use co_model::{
-    Actor, Event, EventSeq, PipelineId, Recorded, RunCreated, RunId, RunOutcome, RunSettings, StageId, TaskId,
+    Actor, Event, EventSeq, PipelineId, Recorded, RunCreated, RunId, RunOutcome, RunSettings, StageId,
 };
 
 use crate::environment::RUN_MARK;
@@ -44,9 +44,11 @@ pub(crate) fn begin(
 ) -> Result<Begun, StartError> {
     let now = shared.clock.now();
     let decision = start(now, created.clone())?;
-    let run_dir = make_folders(shared, &created.task, &created.run)?;
+    let layout = &shared.options.layout;
+    let run_dir = layout.run_dir(&created.task, &created.run);
+    make_folder(&layout.logs_dir(&created.task, &created.run))?;
     if let Some(secret) = resume_token {
-        let path = shared.options.layout.resume_token_path(&created.task, &created.run);
+        let path = layout.resume_token_path(&created.task, &created.run);
         token::store(&path, secret).map_err(|source| RuntimeError::Files { path, source })?;
     }
     let recorded = create(shared, created, &decision.events, now);
@@ -90,21 +92,22 @@ fn create(
     )
 }
 
-/// Makes the folders of a run, and keeps `.runs` and `out` out of everybody's way.
-fn make_folders(shared: &Shared, task: &TaskId, run: &RunId) -> Result<std::path::PathBuf, RuntimeError> {
+/// Makes `.runs` and `out`, which keep themselves out of git. Comes before everything else: also a
+/// start that is refused leaves the repository clean.
+pub(crate) fn make_roots(shared: &Shared) -> Result<(), RuntimeError> {
     let layout = &shared.options.layout;
-    let make = |path: &Path| {
-        std::fs::create_dir_all(path).map_err(|source| RuntimeError::Files { path: path.to_owned(), source })
-    };
-    make(&layout.logs_dir(task, run))?;
-    make(&layout.out_dir)?;
     for folder in [&layout.runs_dir, &layout.out_dir] {
+        make_folder(folder)?;
         let ignore = folder.join(".gitignore");
         if !ignore.exists() {
             views::write_atomically(&ignore, b"*\n")?;
         }
     }
-    Ok(layout.run_dir(task, run))
+    Ok(())
+}
+
+fn make_folder(path: &Path) -> Result<(), RuntimeError> {
+    std::fs::create_dir_all(path).map_err(|source| RuntimeError::Files { path: path.to_owned(), source })
 }
 
 /// Reads a whole run.

@@ -4,6 +4,7 @@
 //! itself. Surfaces use [`Orchestrator`]: they submit commands and read views, and never touch
 //! the store or a process.
 
+mod activity;
 mod agent;
 mod attempt;
 mod clock;
@@ -23,6 +24,7 @@ mod unowned;
 mod views;
 mod worktree;
 
+pub use activity::AgentActivity;
 pub use clock::{Clock, SystemClock};
 pub use environment::RUN_MARK;
 pub use error::{RebuildError, ResumeError, RuntimeError, StartError};
@@ -30,4 +32,5 @@ pub use notice::Progressed;
 pub use orchestrator::{Liveness, Orchestrator, RunHandle, RunSnapshot, RuntimeOptions};
 pub use recovery::{Recovered, RecoveryReport};
 pub use request::{ResumeRequest, StartRequest, TokenOffer};
+pub use task_views::TaskRebuildReport;
 pub use views::{RebuildReport, ViewDifference};

@@ -9,11 +9,13 @@ use std::time::Duration;
 use co_engine::{RecoveryPlan, RunState};
 use co_log::{EventLog, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
 use co_model::{
-    Actor, CommandKey, Envelope, EventSeq, Recorded, RunCreated, RunId, RunOutcome, RunSettings, Timestamp,
+    Actor, CommandKey, Envelope, EventSeq, Recorded, RunCreated, RunId, RunOutcome, RunSettings, TaskId,
+    Timestamp,
 };
 use co_process::{ProcessIdentity, Spawner, current_process};
 use co_views::{Heartbeat, Layout};
 
+use crate::activity::{self, AgentActivity};
 use crate::clock::{Clock, SteadyClock};
 use crate::error::{RebuildError, ResumeError, RuntimeError, StartError};
 use crate::launch::{self, Begun};
@@ -21,6 +23,7 @@ use crate::notice::{Notice, Progressed};
 use crate::owner::{Address, RunOwner};
 use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::request::{ResumeRequest, StartRequest, TokenOffer};
+use crate::task_views::{self, TaskRebuildReport};
 use crate::views::{self, RebuildReport};
 use crate::{token, unowned, worktree};
 
@@ -204,6 +207,7 @@ impl Orchestrator {
         if shared.spawner.is_none() {
             return Err(RuntimeError::NoSpawner.into());
         }
+        launch::make_roots(shared)?;
         if let Some(parent) = &request.settings.parent
             && shared.log.head(parent)?.is_none()
         {
@@ -351,6 +355,13 @@ impl Orchestrator {
         Ok(RunSnapshot { heartbeat: shared.heartbeat(Some(at)), state, head, liveness })
     }
 
+    /// Looks at what the agents of a run are doing, in the output they have left so far.
+    ///
+    /// Reads at most the last MiB of each; without agents at work it reads nothing.
+    pub fn agent_activity(&self, state: &RunState) -> Vec<AgentActivity> {
+        activity::at_work(state, &self.shared.options.layout)
+    }
+
     fn mend(&self, head: &RunHead) -> Result<bool, RuntimeError> {
         match recovery::plan(&self.shared, head, false)? {
             None => Ok(false),
@@ -433,5 +444,14 @@ impl Orchestrator {
             return Err(RebuildError::Live(run.clone()));
         }
         Ok(views::rebuild(&self.shared, run, check)?)
+    }
+
+    /// Compares the views over all runs of a task with the log and, unless `check` is set, writes
+    /// them.
+    ///
+    /// # Errors
+    /// Those of the log, and of files that cannot be written.
+    pub fn rebuild_task(&self, task: &TaskId, check: bool) -> Result<TaskRebuildReport, RuntimeError> {
+        task_views::rebuild(&self.shared, task, check)
     }
 }

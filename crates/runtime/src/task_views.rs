@@ -2,6 +2,7 @@
 //! the log and writing the files happens under a lock that the kernel releases with its holder.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use co_log::RunFilter;
@@ -10,27 +11,62 @@ use co_views::{MetricsRecord, Totals, to_json};
 
 use crate::error::RuntimeError;
 use crate::orchestrator::Shared;
-use crate::views::write_atomically;
+use crate::views::{self, ViewDifference, write_atomically};
 
 /// How many of the newest runs the views list one by one; totals cover all of them.
 const RECENT_RUNS: usize = 200;
 
-/// Keeps other processes from writing the views of a task's runs that are not under way.
+/// What a rebuild of a task's views found or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRebuildReport {
+    /// The task.
+    pub task: TaskId,
+    /// Views that were missing or different.
+    pub differences: Vec<ViewDifference>,
+    /// Whether they were written.
+    pub written: bool,
+}
+
+/// Writes `metrics.json` and `state.json` of a task from the log, under its lock.
+pub(crate) fn write(shared: &Shared, task: &TaskId, _lock: &File) -> Result<(), RuntimeError> {
+    for (path, text) in documents(shared, task)? {
+        write_atomically(&path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Compares them with the log, and writes them unless `check` is set.
+pub(crate) fn rebuild(
+    shared: &Shared,
+    task: &TaskId,
+    check: bool,
+) -> Result<TaskRebuildReport, RuntimeError> {
+    let _lock = lock(shared, task)?;
+    let documents = documents(shared, task)?;
+    let differences = views::differences(&documents);
+    if !check {
+        for (path, text) in &documents {
+            write_atomically(path, text.as_bytes())?;
+        }
+    }
+    Ok(TaskRebuildReport { task: task.clone(), written: !check && !differences.is_empty(), differences })
+}
+
+/// Keeps others from writing the views of a task, and of its runs that are not under way, until
+/// the file is closed.
 ///
 /// What is written under it must be read under it, else a slow writer would put older views over
 /// newer ones.
 pub(crate) fn lock(shared: &Shared, task: &TaskId) -> Result<File, RuntimeError> {
     let path = shared.options.layout.runs_dir.join(task.as_str()).join(".lock");
     let failed = |source| RuntimeError::Files { path: path.clone(), source };
-    // The folder may be gone together with the views.
-    std::fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     let lock = File::options().create(true).append(true).open(&path).map_err(failed)?;
     lock.lock().map_err(failed)?;
     Ok(lock)
 }
 
-/// Writes `metrics.json` and `state.json` of a task from the log, under its lock.
-pub(crate) fn write(shared: &Shared, task: &TaskId, _lock: &File) -> Result<(), RuntimeError> {
+fn documents(shared: &Shared, task: &TaskId) -> Result<[(PathBuf, String); 2], RuntimeError> {
     let layout = &shared.options.layout;
     let heads = shared.log.heads(&RunFilter {
         task: Some(task.clone()),
@@ -52,7 +88,6 @@ pub(crate) fn write(shared: &Shared, task: &TaskId, _lock: &File) -> Result<(), 
     let recent: Vec<MetricsRecord> =
         heads.iter().filter_map(|head| serde_json::from_str(head.progress.metrics.as_ref()?).ok()).collect();
     let metrics = co_views::metrics(task, totals, &recent);
-    write_atomically(&layout.metrics_path(task), to_json(&metrics).as_bytes())?;
     let state = co_views::task_state(task, totals, &recent);
-    write_atomically(&layout.state_path(task), to_json(&state).as_bytes())
+    Ok([(layout.metrics_path(task), to_json(&metrics)), (layout.state_path(task), to_json(&state))])
 }

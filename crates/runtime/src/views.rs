@@ -3,7 +3,8 @@
 //! A writer of its own coalesces changes, so that a run of many short stages does not spend its
 //! time writing manifests. Views are not synced to the disk: after a power cut they are rebuilt.
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -13,6 +14,7 @@ use co_engine::{Phase, RunState};
 use co_log::Progress;
 use co_model::{EventSeq, RunId, StageStatus, Timestamp};
 use co_views::{Layout, to_json};
+use tempfile::NamedTempFile;
 
 use crate::error::RuntimeError;
 use crate::orchestrator::Shared;
@@ -20,6 +22,9 @@ use crate::{launch, task_views};
 
 /// The shortest time between two writes of a live manifest.
 const WRITE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How many events are held in memory while their stream is written.
+const EVENTS_A_PAGE: usize = 1_000;
 
 /// Writes the views of one run while it is under way.
 pub(crate) struct ViewWriter {
@@ -113,10 +118,10 @@ fn write_live(shared: &Shared, state: &RunState, heartbeat: Timestamp) -> Result
 /// Writes every view of a run that is not under way, and those of its task, from the log. Failures
 /// are noted: the log has everything, and `rebuild` writes them later.
 pub(crate) fn refresh(shared: &Shared, run: &RunId) {
-    shared.note(write_all(shared, run));
+    shared.note(write_run(shared, run, true));
 }
 
-fn write_all(shared: &Shared, run: &RunId) -> Result<(), RuntimeError> {
+fn write_run(shared: &Shared, run: &RunId, with_task: bool) -> Result<(), RuntimeError> {
     let head = shared.log.head(run)?.ok_or_else(|| RuntimeError::UnknownRun(run.clone()))?;
     let task = &head.progress.task;
     let lock = task_views::lock(shared, task)?;
@@ -124,7 +129,10 @@ fn write_all(shared: &Shared, run: &RunId) -> Result<(), RuntimeError> {
     for (path, text) in documents(shared, &state) {
         write_atomically(&path, text.as_bytes())?;
     }
-    task_views::write(shared, task, &lock)?;
+    persist(event_stream(shared, &state)?, &events_path(shared, &state))?;
+    if with_task {
+        task_views::write(shared, task, &lock)?;
+    }
     Ok(shared.log.views_written(run, state.last_seq)?)
 }
 
@@ -174,33 +182,103 @@ pub struct RebuildReport {
 /// Compares the views of a run with its log, and writes them unless `check` is set.
 pub(crate) fn rebuild(shared: &Shared, run: &RunId, check: bool) -> Result<RebuildReport, RuntimeError> {
     let state = launch::load(shared, run)?;
-    let mut differences = Vec::new();
-    for (path, text) in documents(shared, &state) {
-        match std::fs::read(&path) {
-            Ok(bytes) if bytes == text.as_bytes() => {}
-            Ok(_) => differences.push(ViewDifference::Differs(path)),
-            Err(_) => differences.push(ViewDifference::Missing(path)),
-        }
+    let documents = documents(shared, &state);
+    let mut differences = differences(&documents);
+    let (events, path) = (event_stream(shared, &state)?, events_path(shared, &state));
+    match same_bytes(events.path(), &path) {
+        Ok(true) => {}
+        Ok(false) => differences.push(ViewDifference::Differs(path.clone())),
+        Err(_) => differences.push(ViewDifference::Missing(path.clone())),
     }
     if !check {
-        write_all(shared, run)?;
+        drop(events);
+        write_run(shared, run, false)?;
     }
     Ok(RebuildReport { run: run.clone(), written: !check && !differences.is_empty(), differences })
 }
 
+/// Which documents on disk are not what they should be.
+pub(crate) fn differences(documents: &[(PathBuf, String)]) -> Vec<ViewDifference> {
+    let mut differences = Vec::new();
+    for (path, text) in documents {
+        match std::fs::read(path) {
+            Ok(bytes) if bytes == text.as_bytes() => {}
+            Ok(_) => differences.push(ViewDifference::Differs(path.clone())),
+            Err(_) => differences.push(ViewDifference::Missing(path.clone())),
+        }
+    }
+    differences
+}
+
+fn events_path(shared: &Shared, state: &RunState) -> PathBuf {
+    shared.options.layout.events_path(&state.created.task, state.run())
+}
+
+/// Writes the run's events, one envelope a line, to a file beside their place. Read page by page:
+/// a long run does not fit into memory.
+fn event_stream(shared: &Shared, state: &RunState) -> Result<NamedTempFile, RuntimeError> {
+    let path = events_path(shared, state);
+    let failed = |source: io::Error| RuntimeError::Files { path: path.clone(), source };
+    let mut file = BufWriter::new(file_beside(&path)?);
+    let (task, run) = (&state.created.task, state.run());
+    let mut seen = EventSeq(0);
+    loop {
+        let page = shared.log.events(run, seen, EVENTS_A_PAGE)?;
+        let Some(last) = page.last() else { break };
+        seen = last.seq;
+        for recorded in &page {
+            writeln!(file, "{}", co_views::event_line(recorded, task, run)).map_err(failed)?;
+        }
+    }
+    file.into_inner().map_err(|error| failed(error.into_error()))
+}
+
+fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if left[..length] != right[..length] {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
+}
+
 /// Writes a file so that a reader sees the old bytes or the new ones, never a part.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RuntimeError> {
-    let failed = |source: io::Error| RuntimeError::Files { path: path.to_owned(), source };
+    let mut file = file_beside(path)?;
+    file.write_all(bytes).map_err(|source| RuntimeError::Files { path: path.to_owned(), source })?;
+    persist(file, path)
+}
+
+/// Makes a file in the same folder, which is made too.
+fn file_beside(path: &Path) -> Result<NamedTempFile, RuntimeError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    std::fs::create_dir_all(folder)
+        .and_then(|()| {
+            tempfile::Builder::new()
+                .prefix(".writing-")
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+                .tempfile_in(folder)
+        })
+        .map_err(|source| RuntimeError::Files { path: path.to_owned(), source })
+}
+
+/// Gives a file made by [`file_beside`] its name.
+fn persist(file: NamedTempFile, path: &Path) -> Result<(), RuntimeError> {
+    match file.persist(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(RuntimeError::Files { path: path.to_owned(), source: error.error }),
+    }
 }
 
 /// The searchable part of a state, as the log keeps it.

@@ -83,7 +83,7 @@ pub fn error_artifact(state: &RunState, layout: &Layout, stage: &StageId) -> Opt
         },
         reason: reason.word().to_owned(),
         details: ErrorDetails {
-            message: sentence::failure(reason),
+            message: reason.to_string(),
             allowed: *allowed,
             exit_code: exit.as_ref().and_then(|exit| exit.code),
             summary: report.map(|report| report.summary.clone()),

@@ -495,7 +495,7 @@ fn stage_finished(stage: &StageId, outcome: &StageOutcome) -> EventData {
     let (reason, detail, allowed_failure) = match outcome {
         StageOutcome::Succeeded | StageOutcome::Cancelled => (None, None, false),
         StageOutcome::Failed { reason, allowed } => {
-            (Some(reason.word().to_owned()), Some(sentence::failure(reason)), *allowed)
+            (Some(reason.word().to_owned()), Some(reason.to_string()), *allowed)
         }
         StageOutcome::Skipped { reason } => {
             (Some(sentence::skip_word(reason).to_owned()), Some(sentence::skip(reason)), false)

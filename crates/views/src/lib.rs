@@ -44,9 +44,9 @@ pub use run_summary::{
     TestReport, TestSummary, run_summary,
 };
 pub use schema::{SCHEMA_NAMES, schema};
-pub use sentence::{status_detail, summary};
+pub use sentence::{command_text, is_plain, stage_summary, status_detail, summary};
 pub use start::{StartResult, start_result};
-pub use status::{Activity, OwnerSeen, StatusView, status};
+pub use status::{Activity, AgentAtWork, OwnerSeen, StatusView, status};
 pub use task_state::{TaskRun, TaskState, task_state};
 pub use words::{
     AnswerWord, ChangeWord, DriftWord, ExitWord, ModeWord, ReportWord, ResumeWord, RoleWord, RunStatusWord,

@@ -28,9 +28,18 @@ pub fn status_detail(state: &RunState) -> Option<String> {
 /// Longest line for people in characters, the ellipsis included.
 const LONGEST_LINE: usize = 240;
 
-/// Makes one line of any text: control characters become blanks, what is too long is cut.
+/// Says whether a character shows itself and nothing more: it neither moves a terminal's cursor
+/// nor turns the direction of the text around it (Unicode's bidirectional controls, UAX #9).
+pub fn is_plain(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let breaks = matches!(c, '\u{2028}' | '\u{2029}');
+    !(c.is_control() || turns || breaks)
+}
+
+/// Makes one line of any text: what is not plain becomes a blank, what is too long is cut.
 pub(crate) fn one_line(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let plain = |c: char| if is_plain(c) { c } else { ' ' };
     if text.chars().count() <= LONGEST_LINE {
         return text.chars().map(plain).collect();
     }
@@ -79,7 +88,7 @@ fn run_sentences(state: &RunState) -> String {
 /// The stage that the run's failure goes back to.
 fn blocking(state: &RunState) -> Option<(&StageRecord, String)> {
     state.stages.iter().filter(|record| !record.removed).find_map(|record| match record.outcome() {
-        Some(StageOutcome::Failed { reason, allowed: false }) => Some((record.as_ref(), failure(reason))),
+        Some(StageOutcome::Failed { reason, allowed: false }) => Some((record.as_ref(), reason.to_string())),
         _ => None,
     })
 }
@@ -149,8 +158,8 @@ pub(crate) fn listed<N: PartialEq + From<u32> + std::fmt::Display>(parts: &[(N, 
     parts.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(", ")
 }
 
-/// One line about a stage for people; `None` while there is nothing to say.
-pub(crate) fn stage_summary(state: &RunState, record: &StageRecord) -> Option<String> {
+/// One line about a stage for people, at most 240 characters; `None` while there is nothing to say.
+pub fn stage_summary(state: &RunState, record: &StageRecord) -> Option<String> {
     let text = match &record.state {
         StageState::Pending | StageState::Attempting { .. } => None,
         StageState::Backoff { attempt, due_at } => Some(format!("Attempt {attempt} is due at {due_at}.")),
@@ -174,7 +183,7 @@ fn outcome_summary(state: &RunState, record: &StageRecord, outcome: &StageOutcom
             _ => reported().unwrap_or_else(|| "Succeeded.".to_owned()),
         },
         StageOutcome::Failed { reason, .. } => {
-            let plain = || format!("{}.", capitalized(&failure(reason)));
+            let plain = || format!("{}.", capitalized(&reason.to_string()));
             match reason {
                 // These are told best by the output itself.
                 FailureReason::ExitCode(_) | FailureReason::Signal(_) | FailureReason::TimedOut => {
@@ -208,23 +217,6 @@ fn answer(state: &RunState, record: &StageRecord) -> Option<String> {
     })
 }
 
-/// Why a stage failed, as the end of a sentence.
-pub(crate) fn failure(reason: &FailureReason) -> String {
-    match reason {
-        FailureReason::ExitCode(code) => format!("exit code {code}"),
-        FailureReason::Signal(signal) => format!("ended by signal {signal}"),
-        FailureReason::TimedOut => "its time was over".to_owned(),
-        FailureReason::Lost => "nobody saw how it ended".to_owned(),
-        FailureReason::NotStarted(why) | FailureReason::NotRecorded(why) => why.clone(),
-        FailureReason::MissingOutputs(names) => format!("declared outputs are missing: {}", names.join(", ")),
-        FailureReason::Agent(class) => format!("the agent's turn failed ({class})"),
-        FailureReason::Denied => "it was denied".to_owned(),
-        FailureReason::Unanswered => "nobody answered in time".to_owned(),
-        FailureReason::ChildRun(run) => format!("child run {run} did not succeed"),
-        FailureReason::InvalidSelection(what) => what.clone(),
-    }
-}
-
 /// Why a stage was not run, as a sentence.
 pub(crate) fn skip(reason: &SkipReason) -> String {
     match reason {
@@ -254,8 +246,8 @@ pub(crate) fn limit(after_ms: u64) -> String {
     format!("ended after {}", DurationText(std::time::Duration::from_millis(after_ms)))
 }
 
-/// The command as a person would type it.
-pub(crate) fn command_text(line: &CommandLine) -> String {
+/// Gives a command as a person would type it.
+pub fn command_text(line: &CommandLine) -> String {
     match line {
         CommandLine::Shell(line) => line.clone(),
         CommandLine::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),

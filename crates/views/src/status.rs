@@ -5,6 +5,7 @@ use co_model::{RunStatus, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::agent::Usage;
 use crate::command::{CommandView, command_views};
 use crate::json::Time;
 use crate::layout::Layout;
@@ -67,6 +68,28 @@ pub struct StatusView {
     pub events_seq: u64,
     /// The stages, in file order.
     pub commands: Vec<CommandView>,
+    /// The agents at work, as their output tells.
+    pub agents_at_work: Vec<AgentAtWork>,
+}
+
+/// What an agent is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct AgentAtWork {
+    /// The stage it works for.
+    pub stage_id: String,
+    /// The conversation, once the agent has named it.
+    pub thread_id: Option<String>,
+    /// The last thing it did or said, as one line.
+    pub last: String,
+    /// Commands it began in this turn.
+    pub commands_run: u32,
+    /// Files it changed in this turn.
+    pub files_changed: u32,
+    /// Whether the counts are of the whole turn, and not only of its last part.
+    pub whole_turn: bool,
+    /// Tokens used by the conversation, as of its last turn that ended.
+    pub usage: Option<Usage>,
 }
 
 /// Whether anybody is at work on a run.
@@ -81,7 +104,7 @@ pub struct Activity {
     pub age_seconds: Option<f64>,
 }
 
-/// Computes a run's status as of `now`.
+/// Computes a run's status as of `now`, without [`agents_at_work`](StatusView::agents_at_work), which the caller has seen.
 pub fn status(
     state: &RunState,
     layout: &Layout,
@@ -118,6 +141,7 @@ pub fn status(
         child_runs: child_runs(state, layout),
         events_seq: state.last_seq.0,
         commands: command_views(state, layout),
+        agents_at_work: Vec::new(),
     }
 }
 

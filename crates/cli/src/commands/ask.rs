@@ -66,6 +66,11 @@ fn submit(
     let now = orchestrator.now();
     let key = CommandKey(format!("cli:{}:{}", std::process::id(), now.as_millis()));
     let actor = context.settings.actor.value.clone();
+    let name = match &command {
+        Command::Cancel { .. } => "cancel",
+        Command::Answer { .. } => "answer",
+        Command::Steer { .. } => "steer",
+    };
     let envelope = Envelope { key: key.clone(), actor, sent_at: now, command };
     let mut submitted = orchestrator.submit(run, &envelope)?;
     let until = Instant::now() + PATIENCE;
@@ -73,7 +78,7 @@ fn submit(
         match submitted {
             Submitted::Settled(Settlement::Accepted) => return Ok(()),
             Submitted::Settled(Settlement::Refused { detail }) => {
-                return Err(CliError::new(Exit::Refused, format!("run `{run}` refuses: {detail}")));
+                return Err(CliError::new(Exit::Refused, format!("run `{run}` refuses `{name}`: {detail}")));
             }
             Submitted::Open if Instant::now() >= until => {
                 let silent = orchestrator.snapshot(run)?.liveness == Liveness::Silent;

@@ -4,14 +4,14 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use co_model::{EventSeq, RunId, RunStatus, StageId};
-use co_process::{Chunk, Follower, OutputLog, Stream, plain_text};
+use co_process::{Chunk, Follower, OutputLog, Stream};
 use co_runtime::{Orchestrator, RunSnapshot};
 use serde_json::json;
 
 use crate::args::{Format, LogsArguments};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{BOLD, DIM, Data, RED, paint};
+use crate::output::{BOLD, DIM, Data, RED, harmless_output, paint};
 
 /// How often a followed log is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -49,10 +49,10 @@ fn check_stage(snapshot: &RunSnapshot, stage: &StageId, attempt: Option<u32>) ->
         Some(number) if !record.attempts.iter().any(|attempt| attempt.number == number) => {
             Err(CliError::new(
                 Exit::NotFound,
-                format!(
-                    "stage `{stage}` has {} attempts; there is no attempt {number}",
-                    record.attempts.len()
-                ),
+                match record.attempts.len() {
+                    1 => format!("stage `{stage}` has 1 attempt; there is no attempt {number}"),
+                    count => format!("stage `{stage}` has {count} attempts; there is no attempt {number}"),
+                },
             ))
         }
         _ => Ok(()),
@@ -156,11 +156,11 @@ fn shown(
     let mut heading: Option<(StageId, u32)> = None;
     let format = context.format;
     let several = arguments.stage.is_none();
-    let show = |data: &mut Data, source: &Source, chunk: &Chunk| {
+    let mut show = |data: &mut Data, source: &Source, chunk: &Chunk| {
         if arguments.stderr && chunk.stream != Stream::Stderr {
             return;
         }
-        let text = plain_text(&chunk.bytes);
+        let text = harmless_output(&chunk.bytes);
         if format != Format::Text {
             let line = json!({
                 "at": co_model::Timestamp::from_millis(i64::try_from(chunk.at).unwrap_or(i64::MAX)).to_string(),
@@ -187,7 +187,14 @@ fn shown(
             data.bytes(text.as_bytes());
         }
     };
-    follow(context, orchestrator, run, arguments, &mut data, show)?;
+    let mut printed = false;
+    follow(context, orchestrator, run, arguments, &mut data, |data, source, chunk| {
+        printed = true;
+        show(data, source, chunk);
+    })?;
+    if !printed {
+        context.notes.progress("no output");
+    }
     Ok(Exit::Done)
 }
 

@@ -1,7 +1,9 @@
 //! `recover` and `rebuild`: what is done after accidents.
 
+use std::collections::BTreeSet;
+
 use co_log::RunFilter;
-use co_model::RunId;
+use co_model::{RunId, TaskId};
 use co_runtime::{Recovered, RecoveryReport, ViewDifference};
 use serde_json::{Value, json};
 
@@ -64,8 +66,8 @@ fn text(data: &mut Data, report: &RecoveryReport) {
 
 pub(crate) fn rebuild(context: &Context, arguments: &RebuildArguments) -> Result<Exit, CliError> {
     let orchestrator = context.existing()?;
-    let runs: Vec<RunId> = if let Some(run) = &arguments.run {
-        vec![run.clone()]
+    let runs: Vec<(RunId, TaskId)> = if let Some(run) = &arguments.run {
+        vec![(run.clone(), orchestrator.snapshot(run)?.state.created.task.clone())]
     } else {
         let filter = RunFilter { task: context.named_task(), limit: 1_000_000, ..RunFilter::default() };
         let heads = orchestrator.runs(&filter)?;
@@ -73,39 +75,64 @@ pub(crate) fn rebuild(context: &Context, arguments: &RebuildArguments) -> Result
         let idle = heads.into_iter().filter(|head| {
             head.progress.status.is_over() || head.progress.status == co_model::RunStatus::Interrupted
         });
-        idle.map(|head| head.run).collect()
+        idle.map(|head| (head.run, head.progress.task)).collect()
     };
-    let mut data = Data::exact();
-    let mut different = 0;
-    let mut list = Vec::new();
-    for run in &runs {
+    let mut shown = Rebuilt { context, data: Data::exact(), different: 0, list: Vec::new() };
+    for (run, _) in &runs {
         let report = orchestrator.rebuild(run, arguments.check)?;
-        different += report.differences.len();
-        let differences: Vec<(&str, String)> = report
-            .differences
-            .iter()
-            .map(|difference| match difference {
-                ViewDifference::Missing(path) => ("missing", context.layout.show(path)),
-                ViewDifference::Differs(path) => ("differs", context.layout.show(path)),
-            })
-            .collect();
-        match context.format {
-            Format::Text => differences.iter().for_each(|(what, path)| data.line(&format!("{what}  {path}"))),
-            Format::Json | Format::Jsonl => list.push(json!({
-                "run_id": run.as_str(),
-                "written": report.written,
-                "differences": differences.iter().map(|(what, path)| json!({ "what": what, "path": path })).collect::<Vec<_>>(),
-            })),
-        }
+        shown.add("run_id", run.as_str(), &report.differences, report.written);
     }
+    // After the runs, once each: they rest on all of them.
+    let tasks: BTreeSet<&TaskId> = runs.iter().map(|(_, task)| task).collect();
+    for task in tasks {
+        let report = orchestrator.rebuild_task(task, arguments.check)?;
+        shown.add("task_id", task.as_str(), &report.differences, report.written);
+    }
+    let Rebuilt { mut data, different, list, .. } = shown;
     match context.format {
         Format::Text => {
-            let verb = if arguments.check { "differ" } else { "were written" };
-            context.notes.progress(&format!("{} runs, {different} views {verb}", runs.len()));
+            let verb = if arguments.check { "differ" } else { "had to be written" };
+            let plural =
+                |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+            context.notes.progress(&format!(
+                "{} looked at: {} {verb}",
+                plural(runs.len(), "run"),
+                plural(different, "view")
+            ));
         }
         Format::Json => data.line(&format!("{:#}", Value::Array(list))),
         Format::Jsonl => list.iter().for_each(|entry| data.line(&entry.to_string())),
     }
     data.flush();
     Ok(if arguments.check && different > 0 { Exit::RunFailed } else { Exit::Done })
+}
+
+/// What is told of the views that were compared.
+struct Rebuilt<'c> {
+    context: &'c Context,
+    data: Data,
+    different: usize,
+    list: Vec<Value>,
+}
+
+impl Rebuilt<'_> {
+    fn add(&mut self, kind: &str, id: &str, differences: &[ViewDifference], written: bool) {
+        self.different += differences.len();
+        let differences = differences.iter().map(|difference| match difference {
+            ViewDifference::Missing(path) => ("missing", self.context.layout.show(path)),
+            ViewDifference::Differs(path) => ("differs", self.context.layout.show(path)),
+        });
+        match self.context.format {
+            Format::Text => {
+                for (what, path) in differences {
+                    self.data.line(&format!("{what}  {path}"));
+                }
+            }
+            Format::Json | Format::Jsonl => self.list.push(json!({
+                kind: id,
+                "written": written,
+                "differences": differences.map(|(what, path)| json!({ "what": what, "path": path })).collect::<Vec<_>>(),
+            })),
+        }
+    }
 }

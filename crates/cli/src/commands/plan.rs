@@ -1,11 +1,11 @@
 //! `plan`: what a run would do.
 
 use co_engine::plan as make_plan;
-use co_model::{CommandLine, Needs, Pipeline, PipelineSource, RunPlan, Stage, StageWork};
+use co_model::{Needs, Pipeline, PipelineSource, RunPlan, Stage, StageWork};
 use serde_json::{Value, json};
 
 use crate::args::{Format, PlanArguments};
-use crate::commands::start::select;
+use crate::commands::start::{select, show_notes};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{BOLD, DIM, Data, harmless, paint};
@@ -14,6 +14,7 @@ use crate::progress::skip_sentence;
 pub(crate) fn plan(context: &Context, arguments: &PlanArguments) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
+    show_notes(context, &loaded, &pipeline);
     let planned = make_plan(
         &pipeline,
         &co_engine::PlanRequest {
@@ -113,8 +114,7 @@ pub(crate) fn kind(stage: &Stage) -> &'static str {
 /// What a stage does, in one line.
 fn what(stage: &Stage) -> String {
     match &stage.work {
-        StageWork::Command(CommandLine::Shell(line)) => line.clone(),
-        StageWork::Command(CommandLine::Argv(words)) => words.join(" "),
+        StageWork::Command(line) => co_views::command_text(line),
         StageWork::Agent(agent) => format!("agent {}", agent.agent),
         StageWork::Gate(gate) => gate.message.clone(),
         StageWork::Pipeline(nested) => format!("pipeline {}", nested.pipeline),
@@ -123,29 +123,36 @@ fn what(stage: &Stage) -> String {
 
 fn text(pipeline: &Pipeline, plan: &RunPlan) {
     let mut data = Data::styled();
+    let origin = match pipeline.source {
+        PipelineSource::Repository => co_config::PIPELINE_FILE,
+        PipelineSource::BuiltIn => "built in",
+    };
     data.line(&format!(
         "{}  {}  {}",
         paint(BOLD, pipeline.id.as_str()),
         harmless(&pipeline.title),
-        paint(DIM, source(pipeline))
+        paint(DIM, origin)
     ));
-    let width = plan.stages.iter().map(|item| item.stage.as_str().chars().count()).max().unwrap_or(0);
+    let named = plan.stages.iter().map(|item| &item.stage);
+    let named = named.chain(plan.skipped.iter().map(|skipped| &skipped.stage));
+    let width = named.map(|stage| stage.as_str().chars().count()).max().unwrap_or(0);
     for (number, item) in plan.stages.iter().enumerate() {
         let Some(stage) = pipeline.stage(&item.stage) else { continue };
         let role = if item.role == co_model::Role::Builder { "" } else { item.role.as_str() };
-        data.line(&format!(
-            "{:>3}. {:<width$}  {:<8} {} {}",
+        let line = format!(
+            "{:>3}. {:<width$}  {:<8}  {}  {}",
             number + 1,
             item.stage.as_str(),
             kind(stage),
             harmless(&what(stage)),
-            paint(DIM, role)
-        ));
+            if role.is_empty() { String::new() } else { paint(DIM, role) }
+        );
+        data.line(line.trim_end());
     }
     for skipped in &plan.skipped {
         data.line(&paint(
             DIM,
-            &format!("  -  {:<width$}  skipped: {}", skipped.stage, skip_sentence(&skipped.reason)),
+            &format!("  -  {:<width$}  skipped: {}", skipped.stage.as_str(), skip_sentence(&skipped.reason)),
         ));
     }
     data.flush();

@@ -68,22 +68,27 @@ fn text(context: &Context, heads: &[RunHead]) {
         context.notes.progress("no runs");
         return;
     }
+    let width = |text: &dyn Fn(&RunHead) -> usize| heads.iter().map(text).max().unwrap_or(0);
+    let tasks = width(&|head| head.progress.task.as_str().chars().count());
+    let pipelines = width(&|head| head.progress.pipeline.as_str().chars().count());
+    let counts = |head: &RunHead| format!("{}/{}", head.progress.stages_passed, head.progress.stages_planned);
+    let counted = width(&|head| counts(head).len());
     for head in heads {
         let progress = &head.progress;
         let took = progress.completed_at.map(|end| DurationText(end.since(progress.created_at)).to_string());
         let detail = progress.status_detail.as_deref().map(harmless).unwrap_or_default();
         let padding = " ".repeat(11_usize.saturating_sub(progress.status.as_str().len()));
-        data.line(&format!(
-            "{}  {}{padding}  {}/{} stages  {:>7}  {}  {} {}",
+        let line = format!(
+            "{}  {}{padding}  {:>counted$} stages  {:>7}  {:<tasks$}  {:<pipelines$}  {}",
             paint(BOLD, head.run.as_str()),
             painted(progress.status),
-            progress.stages_passed,
-            progress.stages_planned,
+            counts(head),
             took.unwrap_or_default(),
-            progress.task,
-            progress.pipeline,
-            paint(DIM, &detail)
-        ));
+            progress.task.as_str(),
+            progress.pipeline.as_str(),
+            if detail.is_empty() { detail } else { paint(DIM, &detail) }
+        );
+        data.line(line.trim_end());
     }
     data.flush();
 }

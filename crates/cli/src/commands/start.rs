@@ -1,24 +1,21 @@
 //! `start`, and what it shares with `resume` and `retry`: following a run to its end.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use co_config::Loaded;
 use co_engine::{RunState, plan};
-use co_model::{Actor, EventSeq, Pipeline, PipelineId, RunSettings};
+use co_model::{EventSeq, Pipeline, PipelineId, PipelineSource, RunSettings};
 use co_process::Spawner;
 use co_runtime::{Orchestrator, RunHandle, StartRequest};
 use co_views::to_json;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use crate::args::{Format, HudOptions, RunOptions, StartArguments};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::output::{Data, warn};
+use crate::output::{Data, YELLOW, harmless, paint, warn};
 use crate::progress::Progress;
 use crate::screen;
+use crate::signals::{StopRequests, listen_for_signals};
 
 /// How many events are read at a time.
 const PAGE: usize = 500;
@@ -30,6 +27,7 @@ pub(crate) fn start(
 ) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
+    show_notes(context, &loaded, &pipeline);
     let settings = settings(context, arguments);
     // A pipeline that cannot be planned is refused before anything is written.
     plan(&pipeline, &plan_request(&settings))?;
@@ -53,11 +51,23 @@ pub(crate) fn select(loaded: &Loaded, id: Option<&str>) -> Result<Pipeline, CliE
             co_config::SelectError::Unknown { .. } => {
                 "codex-orchestrator plan <PIPELINE> shows what one would do"
             }
-            _ => "codex-orchestrator init writes a starting file",
+            co_config::SelectError::NoDefault { .. } => {
+                "name one, as in `start <PIPELINE>`, or set `defaultPipeline` in the file"
+            }
+            co_config::SelectError::NothingDetected(_) => "codex-orchestrator init",
         };
         CliError::from(error).hint(hint)
     })?;
     Ok(pipeline.clone())
+}
+
+/// Says what was noticed while the built-in pipeline was made: a missing program, and how to get it.
+pub(crate) fn show_notes(context: &Context, loaded: &Loaded, pipeline: &Pipeline) {
+    if pipeline.source == PipelineSource::BuiltIn {
+        for note in &loaded.detection.notes {
+            context.notes.progress(&paint(YELLOW, &format!("note: {}", harmless(note))));
+        }
+    }
 }
 
 fn settings(context: &Context, arguments: &StartArguments) -> RunSettings {
@@ -129,74 +139,33 @@ pub(crate) fn follow(
         }
     };
     let run = handle.run().clone();
-    if interactive {
-        screen::follow(context, orchestrator, &handle)?;
-    }
-    let shown = watch(context, orchestrator, &handle, &stop, interactive);
+    let shown = if interactive { screen::follow(context, orchestrator, &handle, &stop) } else { EventSeq(0) };
+    let watched = watch(context, orchestrator, &handle, &stop, shown);
     let outcome = handle.join();
     for warning in orchestrator.take_warnings() {
         warn(&warning);
     }
-    shown?;
+    watched?;
     let snapshot = orchestrator.snapshot(&run)?;
-    finish(context, &snapshot.state);
+    finish(context, &snapshot.state, shown);
     let outcome = outcome?;
-    Ok(match stop.signal.load(Ordering::Relaxed) {
-        SIGINT => Exit::SignalInterrupt,
-        SIGTERM | SIGHUP => Exit::SignalTerminate,
-        _ => Exit::of_outcome(&outcome),
-    })
+    Ok(stop.exit().unwrap_or_else(|| Exit::of_outcome(&outcome)))
 }
 
-/// How often, and by which signal first, we were asked to stop.
-#[derive(Default)]
-pub(crate) struct StopRequests {
-    signal: AtomicI32,
-    times: AtomicU32,
-}
-
-/// From here on a first Ctrl-C stops the run in order, and a second one at once.
-fn listen_for_signals() -> Result<Arc<StopRequests>, CliError> {
-    let requests = Arc::new(StopRequests::default());
-    let failed = |error: &dyn std::error::Error| CliError::of(Exit::Setup, error);
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| failed(&error))?;
-    let noted = Arc::clone(&requests);
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                // The first one is kept: it decides the exit code.
-                let _ = noted.signal.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
-                noted.times.fetch_add(1, Ordering::Release);
-            }
-        })
-        .map_err(|error| failed(&error))?;
-    Ok(requests)
-}
-
-/// Reads the run's events as they come and shows them in the chosen form.
+/// Reads the run's events as they come and shows those after `shown` in the chosen form.
 fn watch(
     context: &Context,
     orchestrator: &Orchestrator,
     handle: &RunHandle,
     stop: &StopRequests,
-    silent: bool,
+    shown: EventSeq,
 ) -> Result<(), CliError> {
     let mut progress = Progress::default();
     let mut data = Data::exact();
     let mut seen = EventSeq(0);
-    let mut heard = 0;
     loop {
         let progressed = handle.wait(seen, Duration::from_millis(50));
-        let times = stop.times.load(Ordering::Acquire);
-        if times > 0 && heard == 0 {
-            let signal = stop.signal.load(Ordering::Relaxed);
-            handle.cancel(Actor::new("signal"), Some(format!("signal {signal}")));
-        }
-        if times > 1 && heard <= 1 {
-            handle.hurry();
-        }
-        heard = times;
+        stop.heed(handle);
         while seen.0 < progressed.seq {
             let events = orchestrator.events(handle.run(), seen, PAGE)?;
             let Some(last) = events.last() else { break };
@@ -207,9 +176,13 @@ fn watch(
                         let task = &context.settings.task.value;
                         data.line(&co_views::event_line(recorded, task, handle.run()));
                     }
-                    Format::Text | Format::Json if silent => {}
                     Format::Text | Format::Json => {
-                        progress.lines(recorded).iter().for_each(|line| context.notes.progress(line));
+                        let lines = progress.lines(recorded);
+                        if recorded.seq > shown {
+                            for line in lines {
+                                context.notes.progress(&line);
+                            }
+                        }
                     }
                 }
             }
@@ -221,8 +194,8 @@ fn watch(
     }
 }
 
-/// Prints what came of the run.
-fn finish(context: &Context, state: &RunState) {
+/// Prints what came of the run; `shown` is the last event of what the HUD left on the terminal.
+fn finish(context: &Context, state: &RunState, shown: EventSeq) {
     let result = co_views::start_result(state, &context.layout);
     match context.format {
         Format::Json => {
@@ -234,8 +207,11 @@ fn finish(context: &Context, state: &RunState) {
         Format::Text => {
             let mut data = Data::styled();
             data.line(&result.summary);
-            data.line(&format!("manifest: {}", result.manifest));
-            if !state.status().is_over() || state.status() == co_model::RunStatus::Failed {
+            let hud_told = shown == state.last_seq && !context.notes.quiet;
+            if !hud_told {
+                data.line(&format!("manifest: {}", result.manifest));
+            }
+            if state.status() != co_model::RunStatus::Succeeded {
                 data.line(&format!("logs:     codex-orchestrator logs --run {}", result.run_id));
                 data.line(&format!("resume:   codex-orchestrator resume --run {}", result.run_id));
             }

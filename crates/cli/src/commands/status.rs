@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use co_model::{DurationText, EventSeq, RunId, RunStatus};
-use co_runtime::{Liveness, Orchestrator, RunSnapshot};
-use co_views::{OwnerSeen, StatusView, to_json};
+use co_runtime::{AgentActivity, Liveness, Orchestrator, RunSnapshot};
+use co_views::{AgentAtWork, OwnerSeen, StatusView, to_json};
 
 use crate::args::{Format, StatusArguments};
 use crate::context::Context;
@@ -32,7 +32,24 @@ fn view(context: &Context, orchestrator: &Orchestrator, snapshot: &RunSnapshot) 
         Liveness::Silent => OwnerSeen::Unknown,
         Liveness::Idle => OwnerSeen::Gone,
     };
-    co_views::status(&snapshot.state, &context.layout, snapshot.heartbeat, owner, orchestrator.now())
+    let now = orchestrator.now();
+    let mut view = co_views::status(&snapshot.state, &context.layout, snapshot.heartbeat, owner, now);
+    if snapshot.liveness != Liveness::Idle {
+        view.agents_at_work = orchestrator.agent_activity(&snapshot.state).into_iter().map(at_work).collect();
+    }
+    view
+}
+
+fn at_work(activity: AgentActivity) -> AgentAtWork {
+    AgentAtWork {
+        stage_id: activity.stage.to_string(),
+        thread_id: activity.thread.map(|thread| thread.to_string()),
+        last: activity.last,
+        commands_run: activity.commands,
+        files_changed: activity.changed_files,
+        whole_turn: activity.whole,
+        usage: activity.usage.map(Into::into),
+    }
 }
 
 fn show(context: &Context, orchestrator: &Orchestrator, snapshot: &RunSnapshot) {
@@ -66,9 +83,16 @@ fn text(view: &StatusView, snapshot: &RunSnapshot) {
     if snapshot.liveness == Liveness::Silent {
         data.line(&paint(YELLOW, "its owner has been silent for too long; `recover` or `resume` takes over"));
     }
-    let width =
-        snapshot.state.stages.iter().map(|stage| stage.id().as_str().chars().count()).max().unwrap_or(0);
-    for record in &snapshot.state.stages {
+    stages(&mut data, view, snapshot);
+    data.line(&paint(DIM, &format!("manifest: {}", view.manifest)));
+    next_steps(&mut data, view, snapshot);
+    data.flush();
+}
+
+fn stages(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
+    let records = &snapshot.state.stages;
+    let width = records.iter().map(|stage| stage.id().as_str().chars().count()).max().unwrap_or(0);
+    for (record, shown) in records.iter().zip(&view.commands) {
         let (symbol, style) = match record.status() {
             co_model::StageStatus::Succeeded => ("✓", GREEN),
             co_model::StageStatus::Failed => ("✗", RED),
@@ -77,17 +101,43 @@ fn text(view: &StatusView, snapshot: &RunSnapshot) {
             co_model::StageStatus::Cancelled => ("■", YELLOW),
             co_model::StageStatus::Skipped | co_model::StageStatus::Pending => ("-", DIM),
         };
-        let summary = record.last_report().map(|report| harmless(&report.summary)).unwrap_or_default();
-        data.line(&format!(
-            "{} {:<width$}  {:<9}  {}",
+        let at_work = view.agents_at_work.iter().find(|agent| agent.stage_id == record.id().as_str());
+        let summary = match at_work {
+            Some(agent) => harmless(&agent.last),
+            None => shown.summary.as_deref().map(harmless).unwrap_or_default(),
+        };
+        let took = shown.duration_ms.map(|millis| DurationText(Duration::from_millis(millis)).to_string());
+        let allowed = match record.outcome() {
+            Some(co_model::StageOutcome::Failed { allowed: true, .. }) => " (allowed)",
+            _ => "",
+        };
+        let line = format!(
+            "{} {:<width$}  {:<9}  {:>6}  {}{allowed}",
             paint(style, symbol),
             record.id().as_str(),
             record.status().as_str(),
+            took.unwrap_or_default(),
             paint(DIM, &summary)
-        ));
+        );
+        data.line(line.trim_end());
     }
-    data.line(&paint(DIM, &format!("manifest {}", view.manifest)));
-    data.flush();
+}
+
+/// What a person would want to do now.
+fn next_steps(data: &mut Data, view: &StatusView, snapshot: &RunSnapshot) {
+    let run = &view.run_id;
+    let asking =
+        snapshot.state.stages.iter().filter(|stage| stage.status() == co_model::StageStatus::Waiting);
+    for stage in asking {
+        data.line(&format!("answer:   codex-orchestrator answer --run {run} --stage {} yes|no", stage.id()));
+    }
+    match snapshot.state.status() {
+        RunStatus::Failed | RunStatus::Cancelled | RunStatus::Interrupted => {
+            data.line(&format!("logs:     codex-orchestrator logs --run {run}"));
+            data.line(&format!("resume:   codex-orchestrator resume --run {run}"));
+        }
+        RunStatus::Queued | RunStatus::InProgress | RunStatus::Succeeded => {}
+    }
 }
 
 pub(crate) fn painted(status: RunStatus) -> String {

@@ -1,1 +1,115 @@
-//! To be filled.
+//! Agent stages: the real Codex CLI against a scripted model, and a fake agent where Codex itself
+//! cannot be made to misbehave.
+
+mod failures;
+mod ugly;
+mod work;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Child;
+
+use co_testkit::{CodexHome, INSTALL_HINT, ModelServer, RecordedRequest, Script, Step, codex_program};
+use serde_json::Value;
+
+use crate::support::{PATIENCE, Project, wait_for};
+
+/// A pipeline with one agent stage.
+const ONE_AGENT: &str = r#"[{"id": "main", "stages": [
+    {"kind": "agent", "id": "edit", "prompt": "Change the greeting."}
+]}]"#;
+
+/// The same, tried twice when it is worth it.
+const RETRIED_AGENT: &str = r#"[{"id": "main", "stages": [
+    {"kind": "agent", "id": "edit", "prompt": "Change the greeting.",
+     "retry": {"max_attempts": 2, "backoff": "0s"}}
+]}]"#;
+
+/// A project whose agents are the real Codex CLI, with a home of its own and a scripted model.
+struct Bench {
+    server: ModelServer,
+    home: CodexHome,
+    project: Project,
+}
+
+impl Bench {
+    fn new(pipelines: &str, steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::with_project(Project::empty(), pipelines, steps)
+    }
+
+    fn with_project(mut project: Project, pipelines: &str, steps: impl IntoIterator<Item = Step>) -> Self {
+        let server = ModelServer::start(Script::new(steps));
+        let home = CodexHome::new(&server.base_url());
+        for (name, value) in home.environment(path()) {
+            project.set(&name.to_string_lossy(), value);
+        }
+        project.set("CODEX_ORCHESTRATOR_CODEX", codex_program().expect(INSTALL_HINT));
+        project.write_pipelines(pipelines);
+        project.repository().write("greeting.txt", "hello\n");
+        project.repository().commit("a greeting");
+        Self { server, home, project }
+    }
+
+    /// The only run there is, once its folder exists.
+    fn the_run(&self) -> String {
+        the_run(&self.project)
+    }
+
+    /// The model's requests, in order of arrival.
+    fn requests(&self) -> Vec<RecordedRequest> {
+        let model = |request: &RecordedRequest| request.path.ends_with("/responses");
+        self.server.requests().into_iter().filter(model).collect()
+    }
+
+    /// Starts a run in the background and waits until the model was asked `count` times.
+    fn start_until_asked(&self, count: usize) -> (Child, String) {
+        let child = self.project.spawn(&["start", "main"]);
+        self.server.wait_for_requests(count, PATIENCE);
+        (child, self.the_run())
+    }
+}
+
+fn the_run(project: &Project) -> String {
+    // The folder is there a little earlier than the run.
+    wait_for("the run", || {
+        let runs = project.run(&["runs", "--json"]).json();
+        Some(runs.as_array()?.first()?["run_id"].as_str()?.to_owned())
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the agent's commands need the PATH of this machine")]
+fn path() -> OsString {
+    std::env::var_os("PATH").expect("PATH is set")
+}
+
+fn update(patch: &str) -> Step {
+    Step::apply_patch(format!("*** Begin Patch\n{patch}*** End Patch\n"))
+}
+
+/// The stage of a manifest or a status.
+#[track_caller]
+fn stage<'v>(manifest: &'v Value, id: &str) -> &'v Value {
+    let commands = manifest["commands"].as_array().expect("commands");
+    commands.iter().find(|command| command["id"] == id).unwrap_or_else(|| panic!("no {id}: {manifest:#}"))
+}
+
+/// Waits until no process of a run is left.
+fn wait_until_gone(run: &str) {
+    wait_for("the end of the run's processes", || {
+        co_process::find_marked(co_runtime::RUN_MARK, run).is_empty().then_some(())
+    });
+}
+
+fn touch(path: &Path) {
+    std::fs::write(path, []).unwrap();
+}
+
+/// What the user said in a request's input, oldest first.
+fn user_messages(request: &RecordedRequest) -> Vec<String> {
+    let items = request.body["input"].as_array().expect("an input");
+    let said = items.iter().filter(|item| item["role"] == "user");
+    let texts = said.map(|item| item["content"].as_array().expect("content"));
+    texts
+        .map(|parts| parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"))
+        .collect()
+}

@@ -4,4 +4,5 @@
 mod agents;
 mod commands;
 mod faults;
+mod screen;
 mod support;

@@ -85,6 +85,11 @@ impl Project {
         self.variables.push((name.into(), value.into()));
     }
 
+    /// The variables that were set.
+    pub(crate) fn variables(&self) -> &[(OsString, OsString)] {
+        &self.variables
+    }
+
     /// The program with these arguments, not started yet.
     #[expect(clippy::disallowed_methods, reason = "tests drive the program as a user's shell would")]
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {

@@ -26,7 +26,7 @@ pub(super) fn detect(look: &Look<'_>) -> Option<Detected> {
     stages.push(cargo(Purpose::Test, &["test"]));
     for (wanted, program) in [(clippy, "cargo-clippy"), (rustfmt, "cargo-fmt")] {
         if wanted && look.environment.find_program(program).is_none() {
-            look.note(format!("`{program}` was not found on PATH"));
+            look.note_missing(program);
         }
     }
     Some(Detected { toolchain: Toolchain::Cargo, evidence: evidence.into(), stages })

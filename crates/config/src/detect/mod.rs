@@ -12,6 +12,7 @@ mod node;
 mod python;
 
 use std::cell::RefCell;
+use std::fs;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,11 @@ impl Toolchain {
             Self::Just => "just",
         }
     }
+
+    /// Whether it runs commands of any language.
+    const fn is_runner(self) -> bool {
+        matches!(self, Self::Make | Self::Just)
+    }
 }
 
 /// What a detected stage is for.
@@ -124,17 +130,20 @@ impl Purpose {
             Self::Test => "test",
         }
     }
+
+    /// Whether a stage for this is pointless after one for `earlier` has failed.
+    const fn waits_for(self, earlier: Self) -> bool {
+        match earlier {
+            Self::Install => true,
+            Self::Build => matches!(self, Self::Lint | Self::Test),
+            Self::Lint | Self::Format | Self::Test => false,
+        }
+    }
 }
 
 /// Nothing was found in a repository that could be built, linted or tested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "nothing to build, lint or test was recognised in `{}`: looked for Cargo.toml, package.json with scripts, \
-     pyproject.toml, setup.py, setup.cfg, tox.ini, requirements.txt, go.mod, a Makefile and a justfile{}; \
-     `codex-orchestrator init` writes a codex.orchestrator.json to start from",
-    .root.display(),
-    also_seen(.notes)
-)]
+#[error("nothing to build, lint or test was recognised in `{}`: {}", .root.display(), what_was_seen(.notes))]
 pub struct NothingDetected {
     /// The folder that was looked at.
     pub root: PathBuf,
@@ -142,11 +151,46 @@ pub struct NothingDetected {
     pub notes: Vec<String>,
 }
 
-fn also_seen(notes: &[String]) -> String {
-    notes.iter().fold(String::new(), |text, note| text + "; " + note)
+/// The whole list of names helps only where none of them is there.
+fn what_was_seen(notes: &[String]) -> String {
+    if notes.is_empty() {
+        "there is no Cargo.toml, package.json, pyproject.toml, setup.py, setup.cfg, tox.ini, requirements.txt, \
+         go.mod, Makefile or justfile"
+            .to_owned()
+    } else {
+        notes.join("; ")
+    }
+}
+
+/// A detected stage with its id and what it waits for.
+pub(crate) struct PlannedStage<'d> {
+    pub(crate) id: String,
+    pub(crate) needs: Vec<String>,
+    pub(crate) stage: &'d DetectedStage,
 }
 
 impl Detection {
+    /// The stages of all toolchains with their ids.
+    ///
+    /// A stage waits for what prepares it and for nothing else, so that one run tells everything
+    /// that is wrong: a finding of the linter, or a missing one, does not hide failing tests.
+    pub(crate) fn planned(&self) -> Vec<PlannedStage<'_>> {
+        let several = self.toolchains.len() > 1;
+        let mut planned: Vec<PlannedStage<'_>> = Vec::new();
+        for detected in &self.toolchains {
+            let first_own = planned.len();
+            for stage in &detected.stages {
+                // A task runner wraps the languages: what prepares them prepares its stages.
+                let first = if detected.toolchain.is_runner() { 0 } else { first_own };
+                let before =
+                    planned[first..].iter().filter(|other| stage.purpose.waits_for(other.stage.purpose));
+                let needs = before.map(|other| other.id.clone()).collect();
+                planned.push(PlannedStage { id: stage.id(detected.toolchain, several), needs, stage });
+            }
+        }
+        planned
+    }
+
     pub(crate) fn nothing(&self) -> NothingDetected {
         NothingDetected { root: self.root.clone(), notes: self.notes.clone() }
     }
@@ -169,6 +213,9 @@ pub fn detect(root: &Path, environment: &Environment) -> Detection {
         }
     }
     look.note_missing_programs(&toolchains);
+    if toolchains.is_empty() {
+        look.note_projects_below();
+    }
     Detection { root: root.to_owned(), toolchains, notes: look.notes.into_inner() }
 }
 
@@ -177,12 +224,7 @@ pub fn detect(root: &Path, environment: &Environment) -> Detection {
 /// # Errors
 /// [`NothingDetected`] when there is nothing to build it from.
 pub fn builtin(detection: &Detection) -> Result<Pipeline, NothingDetected> {
-    let several = detection.toolchains.len() > 1;
-    let stages = detection.toolchains.iter().flat_map(|detected| {
-        let named = move |stage: &DetectedStage| stage.model(&stage.id(detected.toolchain, several));
-        detected.stages.iter().map(named)
-    });
-    let stages = stages.collect::<Result<Vec<Stage>, IdError>>();
+    let stages = detection.planned().iter().map(PlannedStage::model).collect::<Result<Vec<Stage>, IdError>>();
     let (Ok(stages), Ok(id)) = (stages, PipelineId::new(BUILT_IN)) else { return Err(detection.nothing()) };
     if stages.is_empty() {
         return Err(detection.nothing());
@@ -206,22 +248,24 @@ impl DetectedStage {
     }
 
     /// The stage's id: the purpose, behind the toolchain's name when there are several.
-    pub(crate) fn id(&self, toolchain: Toolchain, several: bool) -> String {
+    fn id(&self, toolchain: Toolchain, several: bool) -> String {
         let purpose = self.purpose.as_str();
         if several { format!("{}-{purpose}", toolchain.as_str()) } else { purpose.to_owned() }
     }
+}
 
-    fn model(&self, id: &str) -> Result<Stage, IdError> {
+impl PlannedStage<'_> {
+    fn model(&self) -> Result<Stage, IdError> {
         Ok(Stage {
-            id: StageId::new(id)?,
-            title: self.argv.join(" "),
-            work: StageWork::Command(CommandLine::Argv(self.argv.clone())),
+            id: StageId::new(&self.id)?,
+            title: self.stage.argv.join(" "),
+            work: StageWork::Command(CommandLine::Argv(self.stage.argv.clone())),
             cwd: None,
-            env: self.env.clone(),
+            env: self.stage.env.clone(),
             timeout: None,
             retry: RetryPolicy::NEVER,
             allow_failure: false,
-            needs: Needs::PreviousStage,
+            needs: Needs::Declared(self.needs.iter().map(StageId::new).collect::<Result<_, _>>()?),
             when: When::Success,
             inputs: IndexMap::new(),
             outputs: IndexMap::new(),
@@ -296,10 +340,52 @@ impl Look<'_> {
             } else {
                 self.environment.find_program(program).is_some()
             };
-            let note = format!("`{program}` was not found on PATH");
-            if !found && !self.notes.borrow().contains(&note) {
-                self.note(note);
+            if !found {
+                self.note_missing(program);
             }
         }
     }
+
+    /// Notes once that a program is missing, and how to get it where that is one command.
+    fn note_missing(&self, program: &str) {
+        let remedy = match program {
+            "cargo-clippy" => "; get it with: rustup component add clippy",
+            "cargo-fmt" => "; get it with: rustup component add rustfmt",
+            "ruff" => "; get it with: python3 -m venv .venv && .venv/bin/pip install ruff",
+            "pnpm" | "yarn" => "; get it with: corepack enable",
+            _ => "",
+        };
+        let note = format!("`{program}` was not found on PATH{remedy}");
+        if !self.notes.borrow().contains(&note) {
+            self.note(note);
+        }
+    }
+
+    /// Names projects one folder below, where nothing was recognised at the root.
+    fn note_projects_below(&self) {
+        const EVIDENCE: [&str; 5] = ["Cargo.toml", "package.json", "pyproject.toml", "setup.py", "go.mod"];
+        const MOST_FOLDERS: usize = 200;
+        const MOST_NAMED: usize = 5;
+        let Ok(entries) = fs::read_dir(self.root) else { return };
+        let mut below: Vec<(String, &str)> = entries
+            .flatten()
+            .take(MOST_FOLDERS)
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok().filter(|name| !is_foreign(name))?;
+                let evidence = EVIDENCE.into_iter().find(|file| entry.path().join(file).is_file())?;
+                Some((name, evidence))
+            })
+            .collect();
+        below.sort_unstable();
+        for (folder, evidence) in below.into_iter().take(MOST_NAMED) {
+            let folder = crate::problem::shown(&folder);
+            self.note(format!("`{folder}/{evidence}` is there: `--root {folder}` checks that folder"));
+        }
+    }
+}
+
+/// Folders with code that is not the repository's own.
+fn is_foreign(name: &str) -> bool {
+    name.starts_with('.')
+        || matches!(name, "node_modules" | "venv" | "env" | "build" | "dist" | "target" | "site-packages")
 }

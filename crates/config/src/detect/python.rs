@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Detected, DetectedStage, Look, Purpose, Toolchain};
+use super::{Detected, DetectedStage, Look, Purpose, Toolchain, is_foreign};
 use crate::files::{Content, read_bounded};
 
 const EVIDENCE: [&str; 5] = ["pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "requirements.txt"];
@@ -21,6 +21,9 @@ pub(super) fn detect(look: &Look<'_>) -> Option<Detected> {
         stages.push(runner.program(Purpose::Lint, "ruff", &["check"]));
     }
     if let Some(test) = test_stage(look, &runner, tool("pytest")) {
+        if test.argv.ends_with(&["-m".to_owned(), "pytest".to_owned()]) {
+            runner.note_missing_pytest(project.as_ref());
+        }
         stages.push(test);
     }
     if stages.is_empty() {
@@ -77,6 +80,58 @@ impl<'l, 'r> Runner<'l, 'r> {
             stage.env.insert("PYTHONPATH".to_owned(), "src".to_owned());
         }
         stage
+    }
+}
+
+impl Runner<'_, '_> {
+    /// Says how to get pytest where no program of that name is.
+    ///
+    /// The interpreter may have the module all the same, and asking it would mean starting it:
+    /// the note says what was looked for and leaves the verdict to the stage.
+    fn note_missing_pytest(&self, project: Option<&toml::Table>) {
+        if !self.prefix.is_empty() {
+            return;
+        }
+        let (place, found) = match self.environment {
+            Some(folder) => {
+                (format!("in `{folder}`"), self.look.root.join(folder).join("bin/pytest").is_file())
+            }
+            // Debian calls it `pytest-3`.
+            None => {
+                let present = |name: &&str| self.look.environment.find_program(name).is_some();
+                ("on PATH".to_owned(), ["pytest", "pytest-3"].iter().any(|name| present(name)))
+            }
+        };
+        if found {
+            return;
+        }
+        let (folder, make) = match self.environment {
+            Some(folder) => (folder, String::new()),
+            None => (".venv", format!("{} -m venv .venv && ", self.interpreter)),
+        };
+        let own = own_requirement(self.look, project);
+        self.look.note(format!(
+            "`pytest` was not found {place}; an environment that is used from then on: \
+             {make}{folder}/bin/pip install pytest{own}"
+        ));
+    }
+}
+
+/// What else the tests need: the package itself, with the extra that speaks of tests.
+fn own_requirement(look: &Look<'_>, project: Option<&toml::Table>) -> String {
+    let extras = || project?.get("project")?.get("optional-dependencies")?.as_table();
+    let extra = extras().and_then(|extras| {
+        ["test", "tests", "testing", "dev"].into_iter().find(|name| extras.contains_key(*name))
+    });
+    let installable = look.has_file("setup.py")
+        || project.is_some_and(|table| table.contains_key("project") || table.contains_key("build-system"));
+    let lists = ["requirements-test.txt", "requirements-dev.txt", "requirements.txt"];
+    match (installable, extra, look.first_file(&lists)) {
+        (true, Some(extra), _) => format!(" -e '.[{extra}]'"),
+        (true, None, Some(list)) => format!(" -e . -r {list}"),
+        (true, None, None) => " -e .".to_owned(),
+        (false, _, Some(list)) => format!(" -r {list}"),
+        (false, _, None) => String::new(),
     }
 }
 
@@ -185,12 +240,6 @@ impl TestFiles {
         }
         self.files.push(path);
     }
-}
-
-/// Folders with code that is not the repository's own.
-fn is_foreign(name: &str) -> bool {
-    name.starts_with('.')
-        || matches!(name, "node_modules" | "venv" | "env" | "build" | "dist" | "target" | "site-packages")
 }
 
 fn is_test_name(name: &str) -> bool {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use co_config::{Detection, Environment, builtin, detect};
-use co_model::{CommandLine, StageWork};
+use co_model::{CommandLine, Needs, StageWork};
 
 use crate::{bare, repository, write};
 
@@ -206,4 +206,134 @@ fn files_that_cannot_be_read_are_noted() {
         detection.notes
     );
     assert!(detection.notes.contains(&"`package.json` was not read: it is too large".to_owned()));
+}
+
+/// The stages of the built-in pipeline with what each waits for.
+fn needs(files: &[(&str, &str)]) -> Vec<String> {
+    let root = repository(files);
+    let pipeline = builtin(&detect(root.path(), &bare(root.path()))).unwrap();
+    let line = |stage: &co_model::Stage| match &stage.needs {
+        Needs::Declared(needs) => {
+            let needs: Vec<&str> = needs.iter().map(co_model::StageId::as_str).collect();
+            format!("{} < {}", stage.id, needs.join(" "))
+        }
+        Needs::PreviousStage => panic!("{} has no list", stage.id),
+    };
+    pipeline.stages.iter().map(line).collect()
+}
+
+#[test]
+fn a_stage_waits_for_what_prepares_it_and_for_nothing_else() {
+    let package = "[package]\nname = \"x\"\n[lints.clippy]\npedantic = \"warn\"\n";
+    assert_eq!(
+        needs(&[("Cargo.toml", package), ("rustfmt.toml", "")]),
+        ["build < ", "lint < build", "format < ", "test < build"]
+    );
+    // The linter may be missing: the tests tell their own story.
+    assert_eq!(
+        needs(&[("pyproject.toml", "[tool.ruff]\n[tool.pytest.ini_options]\n"), ("tests/test_a.py", "")]),
+        ["lint < ", "test < "]
+    );
+    let scripts = r#"{ "scripts": { "build": "tsc", "test": "x" }, "dependencies": { "a": "1" } }"#;
+    assert_eq!(
+        needs(&[
+            ("package.json", scripts),
+            ("setup.py", ""),
+            ("tests/test_a.py", ""),
+            ("Makefile", "lint:\n\tx\n")
+        ]),
+        [
+            "npm-install < ",
+            "npm-build < npm-install",
+            "npm-test < npm-install npm-build",
+            "python-test < ",
+            "make-lint < npm-install npm-build",
+        ]
+    );
+}
+
+#[test]
+fn scripts_of_the_packages_of_a_workspace_are_run_in_each() {
+    let member = r#"{ "name": "a", "scripts": { "test": "node test.js", "build": "" } }"#;
+    let install = "install: npm install --no-audit --no-fund --no-package-lock";
+    let members =
+        [("packages/a/package.json", member), ("packages/b/README.md", ""), ("tool/package.json", "{")];
+    for workspaces in
+        [r#"["packages/*", "tool"]"#, r#"{ "packages": ["./packages/*/"] }"#, r#"["packages/a"]"#]
+    {
+        let root = format!(r#"{{ "workspaces": {workspaces}, "scripts": {{ "lint": "eslint ." }} }}"#);
+        check(
+            &[&members[..], &[("package.json", &root)]].concat(),
+            &[install, "lint: npm run lint", "test: npm run test --workspaces --if-present"],
+        );
+    }
+    check(
+        &[
+            &members[..],
+            &[
+                ("package.json", r#"{ "name": "root" }"#),
+                ("pnpm-lock.yaml", ""),
+                ("pnpm-workspace.yaml", "# all\npackages:\n  - 'packages/*'\nother:\n  - \"tool\"\n"),
+            ],
+        ]
+        .concat(),
+        &["install: pnpm install --frozen-lockfile", "test: pnpm --recursive run test"],
+    );
+    let yarn = [&members[..], &[("package.json", r#"{ "workspaces": ["packages/*"] }"#), ("yarn.lock", "")]];
+    let root = repository(&yarn.concat());
+    let notes = detect(root.path(), &bare(root.path())).notes;
+    assert_eq!(notes[0], "packages of the workspace have a script `test`, but the root has not");
+}
+
+#[test]
+fn a_missing_pytest_is_noted_with_the_command_that_brings_it() {
+    let note = |files: &[(&str, &str)]| {
+        let root = repository(files);
+        let mut notes = detect(root.path(), &bare(root.path())).notes;
+        notes.retain(|note| note.contains("pytest"));
+        notes
+    };
+    let test = ("tests/test_a.py", "import pytest\n");
+    let plain = "`pytest` was not found on PATH; an environment that is used from then on: \
+                 python3 -m venv .venv && .venv/bin/pip install pytest";
+    assert_eq!(note(&[("setup.py", ""), test]), [format!("{plain} -e .")]);
+    assert_eq!(note(&[("requirements.txt", ""), test]), [format!("{plain} -r requirements.txt")]);
+    let extras = "[project]\nname = \"x\"\n[project.optional-dependencies]\ntests = [\"mock\"]\n";
+    assert_eq!(note(&[("pyproject.toml", extras), test]), [format!("{plain} -e '.[tests]'")]);
+    assert_eq!(
+        note(&[("setup.py", ""), ("requirements-dev.txt", ""), (".venv/bin/python", ""), test]),
+        ["`pytest` was not found in `.venv`; an environment that is used from then on: \
+          .venv/bin/pip install pytest -e . -r requirements-dev.txt"]
+    );
+    // Where it is, where a lock file's manager brings it, and where it is not used, nothing is said.
+    let none: [String; 0] = [];
+    assert_eq!(note(&[("setup.py", ""), (".venv/bin/python", ""), (".venv/bin/pytest", ""), test]), none);
+    assert_eq!(note(&[("setup.py", ""), ("uv.lock", ""), test]), none);
+    assert_eq!(note(&[("setup.py", ""), ("tests/test_a.py", "import unittest\n")]), none);
+}
+
+#[test]
+fn projects_in_folders_are_named_where_the_root_has_none() {
+    let root = repository(&[
+        ("server/Cargo.toml", ""),
+        ("client/package.json", ""),
+        ("node_modules/x/package.json", ""),
+        ("docs/index.md", ""),
+    ]);
+    let detection = detect(root.path(), &bare(root.path()));
+    assert_eq!(
+        detection.notes,
+        [
+            "`client/package.json` is there: `--root client` checks that folder",
+            "`server/Cargo.toml` is there: `--root server` checks that folder",
+        ]
+    );
+    assert!(detection.toolchains.is_empty());
+}
+
+#[test]
+fn a_missing_component_is_noted_with_the_command_that_brings_it() {
+    let root = repository(&[("Cargo.toml", "[package]\nname = \"x\"\n"), ("clippy.toml", "")]);
+    let notes = detect(root.path(), &bare(root.path())).notes;
+    assert_eq!(notes[0], "`cargo-clippy` was not found on PATH; get it with: rustup component add clippy");
 }

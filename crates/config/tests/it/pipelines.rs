@@ -156,10 +156,17 @@ fn what_cannot_be_picked_is_explained() {
     let shown = error.to_string().replace(&root.path().display().to_string(), "R");
     assert_eq!(
         shown,
-        "nothing to build, lint or test was recognised in `R`: looked for Cargo.toml, package.json with scripts, \
-         pyproject.toml, setup.py, setup.cfg, tox.ini, requirements.txt, go.mod, a Makefile and a justfile; \
-         `package.json` has none of the scripts `build`, `lint` and `test`; \
-         `codex-orchestrator init` writes a codex.orchestrator.json to start from"
+        "nothing to build, lint or test was recognised in `R`: \
+         `package.json` has none of the scripts `build`, `lint` and `test`"
+    );
+
+    let root = repository(&[("README.md", "")]);
+    let error = load(root.path(), &bare(root.path())).unwrap().select(None).unwrap_err();
+    let shown = error.to_string().replace(&root.path().display().to_string(), "R");
+    assert_eq!(
+        shown,
+        "nothing to build, lint or test was recognised in `R`: there is no Cargo.toml, package.json, \
+         pyproject.toml, setup.py, setup.cfg, tox.ini, requirements.txt, go.mod, Makefile or justfile"
     );
 }
 

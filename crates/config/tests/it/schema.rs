@@ -9,7 +9,7 @@ use crate::corpus::{GOOD_FILE, bad_files};
 use crate::pipelines::SEED;
 use crate::{bare, repository};
 
-const COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/pipeline.json");
+const COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/pipeline.schema.json");
 
 /// Comments and trailing commas are not JSON; a schema sees what is left without them.
 pub(crate) fn without_comments(text: &str) -> Option<Value> {
@@ -23,7 +23,7 @@ pub(crate) fn validator() -> jsonschema::Validator {
 
 #[test]
 fn the_copy_in_the_repository_is_current() {
-    let text = std::fs::read_to_string(Path::new(COPY)).expect("schemas/pipeline.json");
+    let text = std::fs::read_to_string(Path::new(COPY)).expect("schemas/pipeline.schema.json");
     let copy: Value = serde_json::from_str(&text).expect("the copy is JSON");
     assert_eq!(copy, pipeline_schema(), "run `cargo xtask codegen`");
 }

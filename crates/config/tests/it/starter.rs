@@ -32,7 +32,7 @@ fn starting_files_load_and_are_valid() {
         // The file says what the built-in pipeline does, so that it can be changed from there.
         if let Ok(built_in) = before.select(None) {
             let said = |stages: &[Stage]| {
-                let key = |s: &Stage| (s.id.clone(), s.title.clone(), s.env.clone());
+                let key = |s: &Stage| (s.id.clone(), s.title.clone(), s.env.clone(), s.needs.clone());
                 stages.iter().map(key).collect::<Vec<_>>()
             };
             assert_eq!(said(&own.stages), said(&built_in.stages));

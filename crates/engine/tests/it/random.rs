@@ -123,6 +123,9 @@ struct Witness {
     proven: HashSet<StageId>,
     /// What was observed of each stage since it last began under its present definition.
     evidence: HashMap<StageId, bool>,
+    /// When each stage began last and when it succeeded last, as positions in the log.
+    begun: HashMap<StageId, u64>,
+    succeeded: HashMap<StageId, u64>,
     /// When somebody will come back, as far as was asked for since the last resume.
     wakes: HashSet<Timestamp>,
 }
@@ -134,6 +137,8 @@ impl Witness {
             seen: 1,
             proven: HashSet::new(),
             evidence: HashMap::new(),
+            begun: HashMap::new(),
+            succeeded: HashMap::new(),
             wakes: HashSet::new(),
         }
     }
@@ -183,6 +188,7 @@ impl Witness {
             | Event::ChildRunStarting { stage, .. }
             | Event::QuestionAsked { stage, .. } => {
                 assert!(!self.proven.contains(stage), "`{stage}` had succeeded already");
+                self.begun.insert(stage.clone(), self.state.last_seq.0 + 1);
                 self.evidence.insert(stage.clone(), false);
                 let open = before(&self.state, stage);
                 assert!(open.is_empty(), "`{stage}` overtakes {open:?}");
@@ -199,8 +205,9 @@ impl Witness {
             }
             Event::StageFinished { stage, outcome: StageOutcome::Succeeded } => {
                 self.proven.insert(stage.clone());
+                self.succeeded.insert(stage.clone(), self.state.last_seq.0 + 1);
             }
-            Event::ResumeAccepted { drift, .. } => {
+            Event::ResumeAccepted { drift, pipeline, .. } => {
                 for drift in &drift.stages {
                     let (StageDrift::Added { stage }
                     | StageDrift::Changed { stage }
@@ -208,6 +215,18 @@ impl Witness {
                     self.proven.remove(stage);
                     if !matches!(drift, StageDrift::Removed { .. }) {
                         self.evidence.remove(stage);
+                    }
+                }
+                // Where work may be done again, the verdicts on it may be given again.
+                let stages = pipeline.as_deref().unwrap_or(self.state.pipeline()).stages.clone();
+                let open: Vec<Role> = stages
+                    .iter()
+                    .filter(|stage| stage.role >= Role::Builder && !self.proven.contains(&stage.id))
+                    .map(|stage| stage.role)
+                    .collect();
+                for stage in &stages {
+                    if open.iter().any(|role| *role < stage.role) {
+                        self.proven.remove(&stage.id);
                     }
                 }
             }
@@ -222,11 +241,23 @@ impl Witness {
                         }
                         Some(StageOutcome::Cancelled) | None => false,
                     };
+                    let outdated = outcome == Some(&StageOutcome::Succeeded) && self.is_outdated(&stage.id);
+                    assert!(!outdated, "`{}` judged another tree than the last", stage.id);
                     assert!(fine, "the run succeeded although `{}` is {outcome:?}", stage.id);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether a builder, or a tester before a reviewer, has begun since the verdict of this stage.
+    fn is_outdated(&self, stage: &StageId) -> bool {
+        let role = |id: &StageId| self.state.stage(id).map(|record| record.definition.role);
+        let (Some(own), Some(succeeded)) = (role(stage), self.succeeded.get(stage)) else { return false };
+        self.begun
+            .iter()
+            .filter(|(id, _)| role(id).is_some_and(|role| role >= Role::Builder && role < own))
+            .any(|(_, begun)| begun > succeeded)
     }
 
     fn rules(&self) {

@@ -35,6 +35,19 @@ fn position_plays_no_part() {
 }
 
 #[test]
+fn a_verdict_is_given_again_on_work_that_is_done_again() {
+    let steps = [
+        ("start", "a#1"),
+        ("a=1", "t#1"),
+        ("t=0", "=> failed stage:a:failed"),
+        ("resume", "a#2"),
+        ("a=0", "t#2"),
+        ("t=0", "=> succeeded"),
+    ];
+    check("a | t role=tester when=always", &steps, "a:ok t:ok");
+}
+
+#[test]
 fn a_kept_success_lets_nothing_overtake_what_runs_again() {
     let steps = [
         ("start", "a#1"),
@@ -239,4 +252,18 @@ fn a_plan_made_by_other_rules_is_taken_as_it_is() {
     let Event::RunPlanned(plan) = &mut log[1].event else { panic!("{log:?}") };
     plan.stages[0].stage = id("ghost");
     assert!(RunState::replay(&log).is_err());
+}
+
+#[test]
+fn a_stage_keeps_its_conversation_whatever_a_later_turn_names() {
+    let steps = [
+        ("start", "a#1"),
+        ("a~t1", ""),
+        ("a=1", "=> failed stage:a:failed"),
+        ("resume", "a#2@t1"),
+        ("a~t2", ""),
+        ("a=1", "=> failed stage:a:failed"),
+        ("resume", "a#3@t1"),
+    ];
+    check("a agent", &steps, "a:#3");
 }

@@ -39,9 +39,10 @@ fn an_objection_rejects_whatever_else_succeeded() {
         ("a=0", "t#1"),
         ("t=object", "r#1"),
         ("r=0", "=> failed test:rejected"),
-        // What objected is asked again, what agreed is not.
+        // What objected is asked again, and so is who decided on its word.
         ("resume", "t#2"),
-        ("t=0", "=> succeeded"),
+        ("t=0", "r#2"),
+        ("r=0", "=> succeeded"),
     ];
     let world = check(text, &steps, "a:ok t:ok r:ok");
     assert_eq!(verdicts(&world), "builder:yes tester:yes reviewer:yes");
