@@ -9,7 +9,7 @@ use co_log::LogError;
 use co_model::{RunId, RunOutcome};
 use co_runtime::{RebuildError, ResumeError, RuntimeError, StartError};
 
-/// The exit codes, documented in `--help` and `docs/exit-codes.md`. Never reused for another meaning.
+/// The exit codes, documented in `--help` and `docs/automation.md`. Never reused for another meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done = 0,

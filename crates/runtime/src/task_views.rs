@@ -52,7 +52,8 @@ pub(crate) fn rebuild(
     Ok(TaskRebuildReport { task: task.clone(), written: !check && !differences.is_empty(), differences })
 }
 
-/// Keeps other processes from writing the views of a task's runs that are not under way.
+/// Keeps others from writing the views of a task, and of its runs that are not under way, until
+/// the file is closed.
 ///
 /// What is written under it must be read under it, else a slow writer would put older views over
 /// newer ones.

@@ -118,10 +118,10 @@ fn write_live(shared: &Shared, state: &RunState, heartbeat: Timestamp) -> Result
 /// Writes every view of a run that is not under way, and those of its task, from the log. Failures
 /// are noted: the log has everything, and `rebuild` writes them later.
 pub(crate) fn refresh(shared: &Shared, run: &RunId) {
-    shared.note(write_all(shared, run));
+    shared.note(write_run(shared, run, true));
 }
 
-fn write_all(shared: &Shared, run: &RunId) -> Result<(), RuntimeError> {
+fn write_run(shared: &Shared, run: &RunId, with_task: bool) -> Result<(), RuntimeError> {
     let head = shared.log.head(run)?.ok_or_else(|| RuntimeError::UnknownRun(run.clone()))?;
     let task = &head.progress.task;
     let lock = task_views::lock(shared, task)?;
@@ -130,7 +130,9 @@ fn write_all(shared: &Shared, run: &RunId) -> Result<(), RuntimeError> {
         write_atomically(&path, text.as_bytes())?;
     }
     persist(event_stream(shared, &state)?, &events_path(shared, &state))?;
-    task_views::write(shared, task, &lock)?;
+    if with_task {
+        task_views::write(shared, task, &lock)?;
+    }
     Ok(shared.log.views_written(run, state.last_seq)?)
 }
 
@@ -189,7 +191,8 @@ pub(crate) fn rebuild(shared: &Shared, run: &RunId, check: bool) -> Result<Rebui
         Err(_) => differences.push(ViewDifference::Missing(path.clone())),
     }
     if !check {
-        write_all(shared, run)?;
+        drop(events);
+        write_run(shared, run, false)?;
     }
     Ok(RebuildReport { run: run.clone(), written: !check && !differences.is_empty(), differences })
 }

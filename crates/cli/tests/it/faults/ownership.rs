@@ -66,7 +66,12 @@ fn an_owner_that_slept_too_long_is_shut_out() {
         });
         taken_over.then_some(resume)
     });
-    let before = world.events(&sleeper.run);
+    // The last thing the successor records before its stage may end.
+    let before = wait_for("the successor is in its stage", || {
+        let events = world.events(&sleeper.run);
+        let last = events.last().unwrap();
+        (last["type"] == "attempt_started" && last["data"]["attempt"] == 2).then_some(events)
+    });
     sleeper.signal(Signal::CONT);
     let woken = sleeper.wait();
     assert_eq!(woken.code(), Some(11), "it was taken over");
