@@ -113,10 +113,7 @@ fn instruction_files_need_no_stamp_and_are_recorded_with_their_hashes() {
     let project = Workshop::with_stages(r#"[{ "id": "a", "command": "true" }]"#);
     let home = project.root().parent().unwrap().join("home/.codex");
     std::fs::create_dir_all(&home).unwrap();
-    let files = [
-        (home.join("AGENTS.md"), "global\n"),
-        (project.path("AGENTS.md"), "root\n"),
-    ];
+    let files = [(home.join("AGENTS.md"), "global\n"), (project.path("AGENTS.md"), "root\n")];
     for (path, text) in &files {
         std::fs::write(path, text).unwrap();
     }
