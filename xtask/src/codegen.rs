@@ -67,12 +67,12 @@ pub enum CodegenError {
 /// # Errors
 /// [`CodegenError`]; in [`Mode::Check`] also when a file is out of date.
 pub fn run(root: &Path, mode: Mode) -> Result<(), CodegenError> {
-    let program = build(root).map_err(CodegenError::Build)?;
+    let program = build_program(root).map_err(CodegenError::Build)?;
     generate(GENERATED, &program, root, mode)
 }
 
 /// Builds the orchestrator and returns the path of the executable, wherever the target folder is.
-fn build(root: &Path) -> Result<PathBuf, ProgramError> {
+pub(crate) fn build_program(root: &Path) -> Result<PathBuf, ProgramError> {
     let messages = Program::cargo()
         .args(["build", "--quiet", "--package", "codex-orchestrator", "--bin", "codex-orchestrator"])
         .arg("--message-format=json-render-diagnostics")

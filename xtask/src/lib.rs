@@ -1,13 +1,15 @@
 //! The one door for developers, the same at home and in CI.
 //!
 //! `cargo xtask check` judges the tree, `cargo xtask test` proves it, `cargo xtask bench` measures
-//! it and `cargo xtask codegen` writes the files that are generated from the program itself.
+//! it, `cargo xtask codegen` writes the files that are generated from the program itself, and
+//! `cargo xtask real-projects` tries it on projects that none of us wrote.
 
 pub mod check;
 pub mod codegen;
 pub mod console;
 pub mod packages;
 pub mod program;
+pub mod real_projects;
 pub mod test;
 pub mod tidy;
 

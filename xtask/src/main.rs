@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use xtask::codegen::Mode;
 use xtask::console::say_error;
 use xtask::program::Program;
-use xtask::{check, codegen, test, workspace_root};
+use xtask::{check, codegen, real_projects, test, workspace_root};
 
 /// The one door for developers, the same at home and in CI.
 #[derive(Parser)]
@@ -33,6 +33,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Run the built-in pipeline in projects from the package registries and compare.
+    RealProjects,
     /// Measure speed and memory against the bars and write docs/benchmarks.md.
     Bench {
         /// Passed on to the benchmark program; `--help` lists them.
@@ -58,6 +60,7 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
         Task::Codegen { check } => {
             codegen::run(&workspace_root(), if check { Mode::Check } else { Mode::Write })?;
         }
+        Task::RealProjects => real_projects::run()?,
         Task::Bench { arguments } => {
             // A package of its own, so that the other tasks do not wait for a database to compile.
             Program::cargo()

@@ -35,6 +35,8 @@ pub struct InstructionRequest {
     pub root_markers: Vec<String>,
     /// The budget of all project files together, in bytes (`project_doc_max_bytes`); 0 leaves them out.
     pub max_bytes: usize,
+    /// Whether to list, after what Codex reads, the places that projects use and it does not read.
+    pub additional: bool,
     /// Names that stand in where a directory has no `AGENTS.md` (`project_doc_fallback_filenames`).
     pub fallback_names: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl InstructionRequest {
             agent_home: codex_home.or_else(|| home.map(|home| home.join(".codex"))),
             root_markers: vec![".git".to_owned()],
             max_bytes: 32 * 1024,
+            additional: true,
             fallback_names: Vec::new(),
         }
     }
@@ -113,7 +116,7 @@ pub fn discover(request: &InstructionRequest) -> Instructions {
     }
     let root = project_root(&request.cwd, &request.root_markers);
     search.project(request, root);
-    for place in ADDITIONAL {
+    for place in ADDITIONAL.iter().filter(|_| request.additional) {
         search.additional(&root.join(place));
     }
     let mut combined = Sha256::new();

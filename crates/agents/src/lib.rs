@@ -24,6 +24,6 @@ pub mod verdict;
 pub use codex::{CodexExec, CodexTranscript};
 pub use driver::{AgentRequest, Driver, Launch, PrepareError, SandboxMode, Transcript, driver_for};
 pub use observation::AgentObservation;
-pub use report::{AgentReport, ChangeKind, CommandRecord, FileChange, ItemStatus, Terminal, Usage};
+pub use report::{AgentReport, CommandRecord, ItemStatus, Terminal, Usage};
 pub use thread::{InvalidThreadId, ThreadId};
 pub use verdict::{AgentExit, AgentVerdict, FailureClass, judge};

@@ -1,8 +1,9 @@
 //! What a transcript says while it grows.
 
+use co_model::FileChange;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{FileChange, ItemStatus, Usage};
+use crate::report::{ItemStatus, Usage};
 use crate::text::shortened;
 use crate::thread::ThreadId;
 

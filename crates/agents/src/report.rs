@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use co_model::FileChange;
 use serde::{Deserialize, Serialize};
 
 use crate::thread::ThreadId;
@@ -137,29 +138,10 @@ pub enum ItemStatus {
     Unknown,
 }
 
-/// Holds one file that the agent changed through its patch tool.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FileChange {
-    /// The path: relative to the working directory if inside it, else absolute.
-    pub path: String,
-    /// What became of the file, seen from the beginning of the turn to its end.
-    pub kind: ChangeKind,
-}
-
-/// Says what became of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChangeKind {
-    /// It is new.
-    Add,
-    /// It is gone.
-    Delete,
-    /// It has another content.
-    Update,
-}
-
 #[cfg(test)]
 mod tests {
+    use co_model::ChangeKind;
+
     use super::*;
 
     fn usage(input_tokens: u64, output_tokens: u64) -> Usage {

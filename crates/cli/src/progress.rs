@@ -71,16 +71,7 @@ impl Progress {
             }
             Event::QuestionAsked { stage, message, expires_at } => {
                 self.began.insert(stage.clone(), at);
-                vec![
-                    format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message)),
-                    paint(
-                        DIM,
-                        &format!(
-                            "  answer it before {expires_at}: codex-orchestrator answer --run {} --stage {stage} yes|no",
-                            self.run
-                        ),
-                    ),
-                ]
+                self.asked(stage, message, *expires_at)
             }
             Event::QuestionAnswered { stage, verdict, actor, reason } => {
                 let verdict = match verdict {
@@ -127,6 +118,14 @@ impl Progress {
             Event::RunFinished { outcome } => vec![self.over(outcome, at)],
             _ => Vec::new(),
         }
+    }
+
+    fn asked(&self, stage: &StageId, message: &str, expires_at: Timestamp) -> Vec<String> {
+        let answer = format!(
+            "  answer it before {expires_at}: codex-orchestrator answer --run {} --stage {stage} yes|no",
+            self.run
+        );
+        vec![format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message)), paint(DIM, &answer)]
     }
 
     fn learn(&mut self, stages: &[co_model::Stage]) {

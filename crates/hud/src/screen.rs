@@ -2,19 +2,24 @@
 //! source at the same time without polling either.
 
 use std::io::{self, BufWriter, Stdout};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{Event, EventStream};
+use crossterm::event::{self, Event};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use futures_core::Stream as _;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+
+/// Keys that may wait to be applied.
+const KEYS_AHEAD: usize = 1024;
+/// How soon the listening ends once the HUD is left.
+const LISTEN: Duration = Duration::from_millis(50);
 
 /// The terminal the HUD draws on; one write per frame.
 pub(crate) type Canvas = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
@@ -101,14 +106,6 @@ impl Bell {
     }
 }
 
-struct KeysRing(Arc<Bell>);
-
-impl Wake for KeysRing {
-    fn wake(self: Arc<Self>) {
-        self.0.ring(|rung| &mut rung.keys);
-    }
-}
-
 struct SourceRings(Arc<Bell>);
 
 impl Wake for SourceRings {
@@ -144,18 +141,43 @@ pub(crate) trait Input {
 }
 
 /// The person's keyboard and the source's bell.
+///
+/// A thread of its own reads the keys: when the terminal goes away, crossterm's reader never
+/// returns (it takes every failed read for an interrupted one), and whoever called it is lost.
 pub(crate) struct Keyboard {
-    events: EventStream,
+    events: Receiver<io::Result<Event>>,
     bell: Arc<Bell>,
-    keys: Waker,
+    closed: Arc<AtomicBool>,
 }
 
 impl Keyboard {
     /// Begins to listen; dropping the value ends it.
-    pub(crate) fn new() -> Self {
-        let bell = Arc::new(Bell::default());
-        let keys = Waker::from(Arc::new(KeysRing(Arc::clone(&bell))));
-        Self { events: EventStream::new(), bell, keys }
+    pub(crate) fn new() -> io::Result<Self> {
+        let (sender, events) = sync_channel(KEYS_AHEAD);
+        let (bell, closed) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(false)));
+        let (theirs, is_closed) = (Arc::clone(&bell), Arc::clone(&closed));
+        thread::Builder::new().name("keys".to_owned()).spawn(move || {
+            while !is_closed.load(Ordering::SeqCst) {
+                let event = match event::poll(LISTEN) {
+                    Ok(false) => continue,
+                    Ok(true) => event::read(),
+                    Err(error) => Err(error),
+                };
+                let has_failed = event.is_err();
+                let has_reader = sender.send(event).is_ok();
+                theirs.ring(|rung| &mut rung.keys);
+                if has_failed || !has_reader {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { events, bell, closed })
+    }
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 }
 
@@ -169,10 +191,7 @@ impl Input for Keyboard {
         if !ENTERED.load(Ordering::SeqCst) {
             return Err(io::Error::other("a thread panicked, and the screen was given back for its message"));
         }
-        match Pin::new(&mut self.events).poll_next(&mut Context::from_waker(&self.keys)) {
-            Poll::Ready(Some(event)) => event.map(Some),
-            Poll::Ready(None) | Poll::Pending => Ok(None),
-        }
+        self.events.try_recv().ok().transpose()
     }
 
     fn wait(&mut self, at_most: Duration, until: WaitFor) {

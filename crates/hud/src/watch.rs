@@ -50,7 +50,7 @@ pub fn run(source: &mut dyn Source, settings: Settings) -> Result<Frame, HudErro
     // ratatui's destructor prints what went wrong on stderr, and that panics when the terminal is
     // gone. There is nothing to destroy: the screen shows the cursor again itself.
     let mut canvas = ManuallyDrop::new(canvas().map_err(HudError::Enter)?);
-    let mut input = Keyboard::new();
+    let mut input = Keyboard::new().map_err(HudError::Read)?;
     watch(source, settings, &mut canvas, &mut input)
 }
 

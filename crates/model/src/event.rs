@@ -286,10 +286,10 @@ pub struct RunSettings {
     pub worktree_branch: Option<String>,
     /// SHA-256 of the resume token, in lower-case hexadecimal.
     pub resume_token_sha256: Option<String>,
-    /// Instruction files an agent would be told, with their SHA-256.
+    /// Instruction files the agents were told when the run began, with their SHA-256.
     #[serde(default)]
     pub instructions: Vec<(String, String)>,
-    /// SHA-256 over all instruction files.
+    /// SHA-256 over the SHA-256 of each, followed by a newline.
     #[serde(default)]
     pub instructions_sha256: Option<String>,
 }

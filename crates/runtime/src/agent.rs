@@ -181,7 +181,7 @@ fn conclude(
         usage: report.usage.map(token_usage),
         commands_run: u32::try_from(report.commands.len() as u64 + report.commands_omitted)
             .unwrap_or(u32::MAX),
-        reported_changes: report.file_changes.iter().map(reported).collect(),
+        reported_changes: report.file_changes.clone(),
         observed_changes: observed,
         last_message: last_message.clone(),
         warnings: report.warnings.clone(),
@@ -214,15 +214,6 @@ pub(crate) fn token_usage(usage: co_agents::Usage) -> TokenUsage {
 
 fn failure_summary(failure: &AgentFailure) -> String {
     evidence::shortened(&format!("Agent failed ({}): {}", failure.class, failure.message))
-}
-
-fn reported(change: &co_agents::FileChange) -> FileChange {
-    let kind = match change.kind {
-        co_agents::ChangeKind::Add => ChangeKind::Add,
-        co_agents::ChangeKind::Delete => ChangeKind::Delete,
-        co_agents::ChangeKind::Update => ChangeKind::Update,
-    };
-    FileChange { path: change.path.clone(), kind }
 }
 
 fn observed_change(change: &co_git::Change) -> FileChange {

@@ -11,6 +11,7 @@ mod clock;
 mod environment;
 mod error;
 mod evidence;
+mod instructions;
 mod launch;
 mod notice;
 mod orchestrator;

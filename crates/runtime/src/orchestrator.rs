@@ -25,7 +25,7 @@ use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::request::{ResumeRequest, StartRequest, TokenOffer};
 use crate::task_views::{self, TaskRebuildReport};
 use crate::views::{self, RebuildReport};
-use crate::{token, unowned, worktree};
+use crate::{instructions, token, unowned, worktree};
 
 /// How the runtime is set up.
 #[derive(Debug, Clone)]
@@ -221,7 +221,12 @@ impl Orchestrator {
         let tree =
             if request.worktree { Some(worktree::add(&layout.root, &layout.runs_dir, &run)?) } else { None };
         let workspace = tree.as_ref().map_or(&layout.root, |tree| &tree.workspace);
+        let pipelines = std::iter::once(&request.pipeline).chain(request.nested.values());
+        let told = instructions::told(&shared.options, workspace, pipelines);
+        told.warnings.into_iter().for_each(|warning| shared.warn(warning));
         let settings = RunSettings {
+            instructions: told.files,
+            instructions_sha256: told.combined_sha256,
             workspace: workspace.to_string_lossy().into_owned(),
             worktree_branch: tree.as_ref().map(|tree| tree.branch.clone()),
             resume_token_sha256: Some(token::sha256_hex(secret.as_bytes())),

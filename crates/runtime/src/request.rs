@@ -12,7 +12,7 @@ pub struct StartRequest {
     pub pipeline: Pipeline,
     /// The pipelines its nested stages lead to, all the way down.
     pub nested: IndexMap<PipelineId, Pipeline>,
-    /// The options. Workspace, worktree and token are filled in by the runtime.
+    /// The options. Workspace, worktree, instructions and token are filled in by the runtime.
     pub settings: RunSettings,
     /// Whether the run gets a worktree of its own.
     pub worktree: bool,

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use co_model::{ChangeKind, FileChange};
 use serde_json::Value;
 
 use crate::driver::Transcript;
 use crate::lines::LineCutter;
 use crate::observation::{AgentObservation, TodoItem};
-use crate::report::{AgentReport, ChangeKind, CommandRecord, FileChange, ItemStatus, Terminal, Usage};
+use crate::report::{AgentReport, CommandRecord, ItemStatus, Terminal, Usage};
 use crate::text::{TEXT_LIMIT, shortened};
 use crate::thread::ThreadId;
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use co_agents::{
-    AgentExit, AgentObservation, AgentRequest, AgentVerdict, ChangeKind, CommandRecord, FailureClass,
-    FileChange, ItemStatus, Terminal, ThreadId, Usage, judge,
+    AgentExit, AgentObservation, AgentRequest, AgentVerdict, CommandRecord, FailureClass, ItemStatus,
+    Terminal, ThreadId, Usage, judge,
 };
+use co_model::{ChangeKind, FileChange};
 use co_testkit::{
     CodexHome, End, INSTALL_HINT, ModelServer, Output, Repository, Script, Step, codex_program,
 };

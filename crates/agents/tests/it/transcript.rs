@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use co_agents::observation::TodoItem;
 use co_agents::{
-    AgentObservation as Seen, AgentReport, ChangeKind, CodexTranscript, CommandRecord, FileChange,
-    ItemStatus, Terminal, Transcript, Usage,
+    AgentObservation as Seen, AgentReport, CodexTranscript, CommandRecord, ItemStatus, Terminal, Transcript,
+    Usage,
 };
+use co_model::{ChangeKind, FileChange};
 use proptest::prelude::*;
 
 /// Reads `chunks` as an agent's whole output; the agent works in `/work` (really `/real/work`).

@@ -1,5 +1,6 @@
 //! `doctor`: what this machine and this repository give, and what is missing.
 
+use co_agents::instructions::{InstructionRequest, InstructionScope, InstructionSource, discover};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_process::{Tool, containment};
 use serde_json::{Value, json};
@@ -164,9 +165,14 @@ fn pipelines(context: &Context) -> Check {
 }
 
 fn instructions(context: &Context) -> Check {
-    let instructions = context.instructions();
-    let sources: Vec<String> =
-        instructions.sources.iter().map(|source| context.layout.show(&source.path)).collect();
+    let path = |name: &str| context.environment.get(name).map(std::path::PathBuf::from);
+    let root = &context.layout.root;
+    let instructions = discover(&InstructionRequest::new(root, path("CODEX_HOME"), path("HOME")));
+    let source = |source: &InstructionSource| {
+        let note = if source.scope == InstructionScope::Additional { " (not read by codex)" } else { "" };
+        format!("{}{note}", context.layout.show(&source.path))
+    };
+    let sources: Vec<String> = instructions.sources.iter().map(source).collect();
     let detail = if sources.is_empty() { "no instruction files".to_owned() } else { sources.join(", ") };
     match instructions.warnings.first() {
         None => Check::good("instructions", detail),

@@ -72,29 +72,15 @@ pub(crate) fn show_notes(context: &Context, loaded: &Loaded, pipeline: &Pipeline
 
 fn settings(context: &Context, arguments: &StartArguments) -> RunSettings {
     let RunOptions { execution_mode, parallel, .. } = &arguments.options;
-    let instructions = context.instructions();
-    for warning in &instructions.warnings {
-        warn(warning);
-    }
-    let sources: Vec<(String, String)> = instructions
-        .sources
-        .iter()
-        .map(|source| (context.layout.show(&source.path), source.sha256.clone()))
-        .collect();
     RunSettings {
         actor: Some(context.settings.actor.value.clone()),
         parent: arguments.parent_run.clone(),
-        retry_of: None,
         target: context.settings.target.value.clone(),
         approval_policy: arguments.approval_policy.clone(),
         description: arguments.description.clone(),
         parallel: *parallel,
         mode: *execution_mode,
-        workspace: String::new(),
-        worktree_branch: None,
-        resume_token_sha256: None,
-        instructions_sha256: (!sources.is_empty()).then(|| instructions.combined_sha256.clone()),
-        instructions: sources,
+        ..RunSettings::default()
     }
 }
 
@@ -217,18 +203,5 @@ fn finish(context: &Context, state: &RunState, shown: EventSeq) {
             }
             data.flush();
         }
-    }
-}
-
-impl Context {
-    /// What an agent in this repository would be told.
-    pub(crate) fn instructions(&self) -> co_agents::instructions::Instructions {
-        let path = |name: &str| self.environment.get(name).map(std::path::PathBuf::from);
-        let request = co_agents::instructions::InstructionRequest::new(
-            &self.layout.root,
-            path("CODEX_HOME"),
-            path("HOME"),
-        );
-        co_agents::instructions::discover(&request)
     }
 }

@@ -19,7 +19,12 @@ pub(super) fn words(observed: &AgentObservation) -> Option<String> {
         AgentObservation::Message { text } => text.clone(),
         AgentObservation::Reasoning { text } => format!("· {text}"),
         AgentObservation::CommandStarted { command } => format!("$ {command}"),
-        AgentObservation::CommandFinished { status: ItemStatus::Completed, .. } => return None,
+        AgentObservation::CommandFinished { status: ItemStatus::Completed, .. }
+        | AgentObservation::ToolCalled { status: ItemStatus::Completed, .. }
+        | AgentObservation::TurnStarted
+        | AgentObservation::TodoChanged { .. }
+        | AgentObservation::Usage { .. }
+        | AgentObservation::TurnCompleted => return None,
         AgentObservation::CommandFinished { command, exit_code: Some(code), .. } => {
             format!("✗ exit code {code}: {command}")
         }
@@ -30,14 +35,9 @@ pub(super) fn words(observed: &AgentObservation) -> Option<String> {
             format!("{done} {}", paths.join(", "))
         }
         AgentObservation::ToolCalled { tool, status: ItemStatus::InProgress } => format!("calls {tool}"),
-        AgentObservation::ToolCalled { status: ItemStatus::Completed, .. } => return None,
         AgentObservation::ToolCalled { tool, .. } => format!("✗ {tool}"),
         AgentObservation::SearchMade { query } => format!("searches for {query}"),
         AgentObservation::Warning { message } => format!("! {message}"),
         AgentObservation::TurnFailed { message } => format!("✗ the turn failed: {message}"),
-        AgentObservation::TurnStarted
-        | AgentObservation::TodoChanged { .. }
-        | AgentObservation::Usage { .. }
-        | AgentObservation::TurnCompleted => return None,
     })
 }

@@ -50,7 +50,7 @@ impl Bench {
         Self { server, home, project }
     }
 
-    /// The only run there is, once its folder exists.
+    /// The only run there is, once it is recorded.
     fn the_run(&self) -> String {
         the_run(&self.project)
     }

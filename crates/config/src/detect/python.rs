@@ -92,15 +92,12 @@ impl Runner<'_, '_> {
         if !self.prefix.is_empty() {
             return;
         }
-        let (place, found) = match self.environment {
-            Some(folder) => {
-                (format!("in `{folder}`"), self.look.root.join(folder).join("bin/pytest").is_file())
-            }
+        let (place, found) = if let Some(folder) = self.environment {
+            (format!("in `{folder}`"), self.look.root.join(folder).join("bin/pytest").is_file())
+        } else {
+            let present = |name| self.look.environment.find_program(name).is_some();
             // Debian calls it `pytest-3`.
-            None => {
-                let present = |name: &&str| self.look.environment.find_program(name).is_some();
-                ("on PATH".to_owned(), ["pytest", "pytest-3"].iter().any(|name| present(name)))
-            }
+            ("on PATH".to_owned(), present("pytest") || present("pytest-3"))
         };
         if found {
             return;

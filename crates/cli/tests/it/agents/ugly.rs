@@ -103,7 +103,7 @@ fn an_exit_code_outweighs_what_the_agent_says() {
 }
 
 #[test]
-fn one_line_of_ten_megabytes_is_left_out_and_kept_in_the_log() {
+fn one_line_of_ten_megabytes_is_cut_in_memory_and_whole_in_the_log() {
     let stand = Stand::acting([thread("t-1"), Action::LongLine { bytes: 10 << 20 }, turn()]);
     let edit = stand.run(0);
     assert_eq!(edit["agent"]["last_message"], "Done.");
@@ -113,11 +113,14 @@ fn one_line_of_ten_megabytes_is_left_out_and_kept_in_the_log() {
 #[test]
 fn a_flood_is_recorded_in_bounded_memory() {
     const FLOOD: u64 = 200 << 20;
+    // Each event is parsed, which takes its time in a debug build; of a long text only the beginning is.
+    const EVENTS: u64 = 40 << 20;
     let mut stand = Stand::acting([]);
     let (done, go) = (stand.outside("done"), stand.outside("go"));
     stand.play(&acts([
         thread("t-1"),
-        Action::Flood { bytes: FLOOD },
+        Action::Flood { bytes: EVENTS },
+        Action::LongLine { bytes: FLOOD - EVENTS },
         turn(),
         Action::Touch { path: done.clone() },
         Action::WaitFor { path: go.clone() },

@@ -21,7 +21,7 @@ fn a_broken_file_is_shown_with_place_and_caret() {
     for command in ["plan", "start"] {
         let ended = project.run(&[command]).expect(3);
         assert!(ended.stderr.contains("codex.orchestrator.json:2:"), "{}", ended.stderr);
-        assert!(ended.stderr.contains("^"), "{}", ended.stderr);
+        assert!(ended.stderr.contains('^'), "{}", ended.stderr);
         assert_eq!(ended.stdout, "");
     }
     nothing_written(&project);

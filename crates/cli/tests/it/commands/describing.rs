@@ -1,6 +1,7 @@
 //! What describes the program and sets repositories up: `init`, `doctor`, `schema`, `completions`,
 //! `man`, and instruction files.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -129,7 +130,10 @@ fn instruction_files_need_no_stamp_and_are_recorded_with_their_hashes() {
     for (source, (path, text)) in sources.iter().zip(&files) {
         let shown = path.strip_prefix(project.root()).unwrap_or(path);
         assert_eq!(source["path"].as_str(), shown.to_str());
-        let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut hash = String::new();
+        for byte in Sha256::digest(text.as_bytes()) {
+            write!(hash, "{byte:02x}").unwrap();
+        }
         assert_eq!(source["sha256"], hash, "{shown:?}");
     }
 }
