@@ -60,7 +60,6 @@ pub(crate) fn rebuild(
 pub(crate) fn lock(shared: &Shared, task: &TaskId) -> Result<File, RuntimeError> {
     let path = shared.options.layout.runs_dir.join(task.as_str()).join(".lock");
     let failed = |source| RuntimeError::Files { path: path.clone(), source };
-    // The folder may be gone together with the views.
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     let lock = File::options().create(true).append(true).open(&path).map_err(failed)?;
     lock.lock().map_err(failed)?;
