@@ -292,6 +292,12 @@ pub struct RunSettings {
     /// SHA-256 over the SHA-256 of each, followed by a newline.
     #[serde(default)]
     pub instructions_sha256: Option<String>,
+    /// How often its owner gives a sign of life, in milliseconds.
+    #[serde(default)]
+    pub heartbeat_interval_ms: u64,
+    /// After which silence its owner counts as gone, in milliseconds.
+    #[serde(default)]
+    pub stale_after_ms: u64,
 }
 
 /// What the planner decided.

@@ -72,10 +72,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn heartbeat(&self, at: Option<Timestamp>) -> Heartbeat {
-        Heartbeat { at, interval: self.options.heartbeat_interval, stale_after: self.options.stale_after }
-    }
-
     /// Whether an owner is no more. On this machine its process tells; silence counts when the
     /// process cannot be asked, and, for those who want to take over (`strict`), in any case: a
     /// stopped process is fenced out by its generation.
@@ -163,6 +159,10 @@ impl RunHandle {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Orchestrator {
     /// Sets the runtime up. Without a spawner it can look, command and mend, but not run.
     ///
@@ -227,6 +227,8 @@ impl Orchestrator {
         let settings = RunSettings {
             instructions: told.files,
             instructions_sha256: told.combined_sha256,
+            heartbeat_interval_ms: millis(shared.options.heartbeat_interval),
+            stale_after_ms: millis(shared.options.stale_after),
             workspace: workspace.to_string_lossy().into_owned(),
             worktree_branch: tree.as_ref().map(|tree| tree.branch.clone()),
             resume_token_sha256: Some(token::sha256_hex(secret.as_bytes())),
@@ -357,7 +359,7 @@ impl Orchestrator {
             Some(holder) if !state.status().is_over() => holder.renewed_at.max(state.updated_at),
             _ => state.completed_at.unwrap_or(state.updated_at),
         };
-        Ok(RunSnapshot { heartbeat: shared.heartbeat(Some(at)), state, head, liveness })
+        Ok(RunSnapshot { heartbeat: views::heartbeat(&state, at), state, head, liveness })
     }
 
     /// Looks at what the agents of a run are doing, in the output they have left so far.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use co_engine::{Phase, RunState};
 use co_log::Progress;
 use co_model::{EventSeq, RunId, StageStatus, Timestamp};
-use co_views::{Layout, to_json};
+use co_views::{Heartbeat, Layout, to_json};
 use tempfile::NamedTempFile;
 
 use crate::error::RuntimeError;
@@ -106,11 +106,22 @@ fn write_behind(shared: &Shared, slot: &Slot) {
     }
 }
 
+/// A sign of life, with the limits the run was started under: a view that is rebuilt under other
+/// settings must not differ.
+pub(crate) fn heartbeat(state: &RunState, at: Timestamp) -> Heartbeat {
+    let settings = &state.created.settings;
+    Heartbeat {
+        at: Some(at),
+        interval: Duration::from_millis(settings.heartbeat_interval_ms),
+        stale_after: Duration::from_millis(settings.stale_after_ms),
+    }
+}
+
 /// What changes while a run is under way: its manifest and its sign of life.
 fn write_live(shared: &Shared, state: &RunState, heartbeat: Timestamp) -> Result<(), RuntimeError> {
     let layout = &shared.options.layout;
     let created = &state.created;
-    let manifest = co_views::manifest(state, layout, shared.heartbeat(Some(heartbeat)));
+    let manifest = co_views::manifest(state, layout, self::heartbeat(state, heartbeat));
     write_atomically(&layout.manifest_path(&created.task, &created.run), to_json(&manifest).as_bytes())?;
     write_atomically(&layout.heartbeat_path(&created.task, &created.run), format!("{heartbeat}\n").as_bytes())
 }
@@ -145,7 +156,7 @@ fn documents(shared: &Shared, state: &RunState) -> Vec<(PathBuf, String)> {
     let mut documents = vec![
         (
             layout.manifest_path(task, run),
-            to_json(&co_views::manifest(state, layout, shared.heartbeat(Some(heartbeat)))),
+            to_json(&co_views::manifest(state, layout, self::heartbeat(state, heartbeat))),
         ),
         (layout.heartbeat_path(task, run), format!("{heartbeat}\n")),
         (layout.run_summary_path(task, run), summary.clone()),

@@ -192,6 +192,8 @@ fn created() -> RunCreated {
         resume_token_sha256: text(DIGEST),
         instructions: vec![("AGENTS.md".to_owned(), DIGEST.to_owned())],
         instructions_sha256: text(DIGEST),
+        heartbeat_interval_ms: 5_000,
+        stale_after_ms: 30_000,
     };
     RunCreated { task: task(), run: run(3), pipeline: pipeline("default"), nested: nested(), settings }
 }
