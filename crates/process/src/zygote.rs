@@ -134,15 +134,14 @@ impl Zygote {
     fn run(mut self) -> io::Result<()> {
         loop {
             let (asked, rung) = self.wait_for_work()?;
-            if rung || self.look_again {
+            let ended = asked && self.answer()?;
+            // Once the program is gone, nobody waits for a child that is not there.
+            if rung || ended || self.look_again {
                 self.bell.silence();
                 let family = self.reap();
                 if self.socket.is_none() && !family {
                     return self.become_epilogue();
                 }
-            }
-            if asked {
-                self.answer()?;
             }
         }
     }
@@ -180,21 +179,19 @@ impl Zygote {
         true
     }
 
-    fn answer(&mut self) -> io::Result<()> {
-        let Some(socket) = &self.socket else { return Ok(()) };
+    /// Takes one request; says whether it was the end of the program.
+    fn answer(&mut self) -> io::Result<bool> {
+        let Some(socket) = &self.socket else { return Ok(false) };
         match receive(socket)? {
-            None => self.program_ended(),
+            None => {
+                self.socket = None;
+                return Ok(true);
+            }
             Some((REQUEST_SPAWN, descriptors)) => self.spawn(descriptors),
             Some((REQUEST_EPILOGUE, descriptors)) => self.register_epilogue(descriptors),
             Some((_, _)) => self.epilogue = None,
         }
-        Ok(())
-    }
-
-    fn program_ended(&mut self) {
-        self.socket = None;
-        // The next look finds out whether anybody is left to wait for.
-        self.look_again = true;
+        Ok(false)
     }
 
     fn spawn(&mut self, descriptors: Vec<OwnedFd>) {
