@@ -57,7 +57,7 @@ pub(crate) fn open(
         return Err(unusable(path, "it is not a file"));
     }
     let mut connection = connect(path, mode).map_err(sqlite)?;
-    let identity = schema::identify(&connection).map_err(sqlite)?;
+    let identity = schema::identify(&mut connection).map_err(sqlite)?;
     match identity {
         Identity::EventLog(found) if found > schema::VERSION => {
             return Err(LogError::TooNew { location: location(path), found, supported: schema::VERSION });

@@ -24,7 +24,17 @@ pub(crate) enum Identity {
 }
 
 /// Finds out what the file holds without writing.
-pub(crate) fn identify(connection: &Connection) -> rusqlite::Result<Identity> {
+///
+/// In one transaction: another process may be creating the database, and half of it read before
+/// and half of it after would look like a stranger's.
+pub(crate) fn identify(connection: &mut Connection) -> rusqlite::Result<Identity> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+    let identity = read_identity(&transaction)?;
+    transaction.commit()?;
+    Ok(identity)
+}
+
+fn read_identity(connection: &Connection) -> rusqlite::Result<Identity> {
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match (application, u32::try_from(version)) {
@@ -43,7 +53,7 @@ pub(crate) fn identify(connection: &Connection) -> rusqlite::Result<Identity> {
 /// Looks again under the write lock: of many processes that come at once, one does the work.
 pub(crate) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let seen = match identify(&transaction)? {
+    let seen = match read_identity(&transaction)? {
         Identity::Empty => 0,
         Identity::EventLog(version) if version < VERSION => version,
         Identity::EventLog(_) | Identity::Foreign => return Ok(()),
