@@ -2,7 +2,7 @@
 
 use super::{Finding, TextFile};
 
-const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "repository", "publish"];
+const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "publish"];
 
 pub(super) fn check(file: &TextFile) -> Vec<Finding> {
     let manifest: toml::Table = match toml::from_str(&file.text) {
@@ -42,7 +42,7 @@ mod tests {
     fn a_manifest_that_inherits_everything_is_fine() {
         let text = "[package]\nname = \"x\"\ndescription = \"X.\"\nversion.workspace = true\n\
                     edition.workspace = true\nrust-version.workspace = true\nlicense.workspace = true\n\
-                    repository.workspace = true\npublish.workspace = true\n[lints]\nworkspace = true\n";
+                    publish.workspace = true\n[lints]\nworkspace = true\n";
         assert_eq!(messages(text), [""; 0]);
         assert_eq!(
             messages(&text.replace("edition.workspace = true", "edition = \"2021\"")),

@@ -19,7 +19,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         "{\"type\":\"item.started\",\"item\":{\"id\":\"item_0\",\"id\":\"x\",\"type\":\"",
         "command_execution\",\"command\":",
         "agent_message\",\"text\":\"",
-        "file_change\",\"changes\":[{\"path\":\"/work/",
+        "file_change\",\"changes\":[{\"path\":\"/tree/",
         "todo_list\",\"items\":[{},7,{\"text\":\"",
         "{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":-1,\"output_tokens\":1e99}}\n",
         "{\"type\":\"turn.failed\",\"error\":",

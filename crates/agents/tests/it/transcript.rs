@@ -10,9 +10,9 @@ use co_agents::{
 use co_model::{ChangeKind, FileChange};
 use proptest::prelude::*;
 
-/// Reads `chunks` as an agent's whole output; the agent works in `/work` (really `/real/work`).
+/// Reads `chunks` as an agent's whole output; the agent works in `/tree` (really `/real/tree`).
 pub(crate) fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (AgentReport, Vec<Seen>) {
-    let roots = vec![PathBuf::from("/work"), PathBuf::from("/real/work")];
+    let roots = vec![PathBuf::from("/tree"), PathBuf::from("/real/tree")];
     let mut transcript = Box::new(CodexTranscript::new(roots));
     let mut seen = Vec::new();
     for chunk in chunks {
@@ -43,8 +43,8 @@ const WHOLE_TURN: &str = r#"{"type":"thread.started","thread_id":"01a1fd89-a1f7-
 {"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Thinking** – ä"}}
 {"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"/bin/bash -lc 'cat a'","aggregated_output":"","exit_code":null,"status":"in_progress"}}
 {"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"/bin/bash -lc 'cat a'","aggregated_output":"😀\n","exit_code":0,"status":"completed"}}
-{"type":"item.started","item":{"id":"item_3","type":"file_change","changes":[{"path":"/work/new.txt","kind":"add"},{"path":"/elsewhere/out.txt","kind":"update"}],"status":"in_progress"}}
-{"type":"item.completed","item":{"id":"item_3","type":"file_change","changes":[{"path":"/work/new.txt","kind":"add"},{"path":"/elsewhere/out.txt","kind":"update"}],"status":"completed"}}
+{"type":"item.started","item":{"id":"item_3","type":"file_change","changes":[{"path":"/tree/new.txt","kind":"add"},{"path":"/elsewhere/out.txt","kind":"update"}],"status":"in_progress"}}
+{"type":"item.completed","item":{"id":"item_3","type":"file_change","changes":[{"path":"/tree/new.txt","kind":"add"},{"path":"/elsewhere/out.txt","kind":"update"}],"status":"completed"}}
 {"type":"item.started","item":{"id":"item_4","type":"mcp_tool_call","server":"files","tool":"list","arguments":{},"result":null,"error":null,"status":"in_progress"}}
 {"type":"item.completed","item":{"id":"item_4","type":"mcp_tool_call","server":"files","tool":"list","arguments":{},"result":{"content":[],"structured_content":null},"error":null,"status":"completed"}}
 {"type":"item.started","item":{"id":"item_5","type":"web_search","id":"ws_1","query":"rust","action":{"type":"search","query":"rust"}}}
@@ -209,17 +209,17 @@ fn files_are_reported_once_as_they_are_at_the_end() {
     };
     let file = |path: &str, kind: &str| format!(r#"{{"path":"{path}","kind":"{kind}"}}"#);
     let text = [
-        change(&file("/work/a", "add"), "completed"),
-        change(&file("/real/work/a", "update"), "completed"),
-        change(&[file("/work/b", "add"), file("/work/c", "update")].join(","), "completed"),
-        change(&[file("/work/b", "delete"), file("/work/c", "delete")].join(","), "completed"),
-        change(&[file("/work/d", "delete"), file("/work/d", "add")].join(","), "completed"),
-        change(&file("/work/e", "add"), "failed"),
-        change(&file("/workshop/f", "add"), "completed"),
+        change(&file("/tree/a", "add"), "completed"),
+        change(&file("/real/tree/a", "update"), "completed"),
+        change(&[file("/tree/b", "add"), file("/tree/c", "update")].join(","), "completed"),
+        change(&[file("/tree/b", "delete"), file("/tree/c", "delete")].join(","), "completed"),
+        change(&[file("/tree/d", "delete"), file("/tree/d", "add")].join(","), "completed"),
+        change(&file("/tree/e", "add"), "failed"),
+        change(&file("/treeshop/f", "add"), "completed"),
     ];
     let (report, seen) = read_text(&text.concat());
     let expected = [
-        ("/workshop/f", ChangeKind::Add),
+        ("/treeshop/f", ChangeKind::Add),
         ("a", ChangeKind::Add),
         ("c", ChangeKind::Delete),
         ("d", ChangeKind::Update),
