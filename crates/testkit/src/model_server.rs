@@ -211,6 +211,8 @@ impl Shared {
         stream.write_all(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nconnection: close\r\n\r\n",
         )?;
+        // Read before the first output: who has seen that may release what hangs after it.
+        let releases = self.lock().releases;
         for (offset, output) in step.output.iter().enumerate() {
             send(
                 stream,
@@ -236,16 +238,16 @@ impl Shared {
                 send(stream, &json!({"type": "response.incomplete", "response": response}))
             }
             End::Hang => {
-                self.hang();
+                self.hang(releases);
                 Ok(())
             }
             End::Cut | End::Http { .. } => Ok(()),
         }
     }
 
-    fn hang(&self) {
+    /// Waits for a release beyond the first `releases`.
+    fn hang(&self, releases: usize) {
         let mut state = self.lock();
-        let releases = state.releases;
         while state.releases == releases && !state.closed {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
