@@ -412,7 +412,7 @@ impl RunState {
         let redefined: HashSet<&StageId> = redefined.collect();
         let standing = self.stages.iter().filter(|record| !record.removed && record.stands());
         let standing: HashSet<StageId> = standing.map(|record| record.id().clone()).collect();
-        let outdated = self.first_role_to_run_again(|id| standing.contains(id) && !redefined.contains(id));
+        let outdated = self.first_role_to_run_again(&standing, &redefined);
         let roles: HashMap<StageId, Role> =
             self.stages.iter().map(|record| (record.id().clone(), record.definition.role)).collect();
         // A verdict holds for the tree it was given on: work done after it asks for it again.
@@ -447,8 +447,14 @@ impl RunState {
     }
 
     /// The first role from the builder on of which a stage will be run again by a resume.
-    fn first_role_to_run_again(&self, stands: impl Fn(&StageId) -> bool) -> Option<Role> {
+    fn first_role_to_run_again(
+        &self,
+        standing: &HashSet<StageId>,
+        redefined: &HashSet<&StageId>,
+    ) -> Option<Role> {
         let again = self.stages.iter().filter(|record| {
+            // Why another definition was left out says nothing about this one.
+            let same = !redefined.contains(record.id());
             let stays_out = matches!(
                 &record.state,
                 StageState::Asking { .. }
@@ -460,7 +466,7 @@ impl RunState {
                         },
                     }
             );
-            !record.removed && !stays_out && !stands(record.id())
+            !record.removed && !(same && (stays_out || standing.contains(record.id())))
         });
         again.map(|record| record.definition.role).filter(|role| *role >= Role::Builder).min()
     }
