@@ -6,24 +6,34 @@
 
 mod agent;
 mod attempt;
+mod call;
 mod command;
 mod event;
 mod id;
 mod pipeline;
+mod policy;
 mod status;
 mod time;
 
 pub use agent::{AgentFailure, AgentOutcome, ChangeKind, FileChange, TokenUsage};
 pub use attempt::{AttemptExit, AttemptReport, OutputStats, ProducedFile, StreamStats};
+pub use call::{
+    CallDecision, CallOrigin, CallOutcome, CallRequest, CallStatus, DecisionSource, Grant, GrantScope,
+    PatchedFile, Revocation, ToolUse,
+};
 pub use command::{Command, Envelope, Verdict};
 pub use event::{
     Drift, Event, EventSeq, Judgement, PlannedStage, Recorded, RunCreated, RunPlan, RunSettings,
     SkippedStage, StageDrift,
 };
-pub use id::{Actor, CommandKey, IdError, PipelineId, RunId, StageId, TaskId, ThreadId};
+pub use id::{Actor, CallId, CommandKey, GrantId, IdError, PipelineId, RunId, StageId, TaskId, ThreadId};
 pub use pipeline::{
     AgentStage, CommandLine, ExecutionMode, GateStage, Needs, NestedStage, OutputReference, Pipeline,
     PipelineSet, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, Stage, StageWork, When,
+};
+pub use policy::{
+    ApprovalPolicy, EnvironmentPolicy, GranularApproval, HostRule, InheritedEnvironment, NetworkAccess,
+    PolicySource, PrefixRule, RuleDecision, SandboxMode, SandboxPolicy, ToolPolicy,
 };
 pub use status::{FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus};
 pub use time::{DurationText, DurationTextError, Timestamp};

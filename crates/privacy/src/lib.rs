@@ -1,0 +1,1 @@
+//! Takes secrets out of streams before anything is kept, shown or sent.

@@ -1,0 +1,1 @@
+//! Confines programs: which files they may write, what they may reach and see.

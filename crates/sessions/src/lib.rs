@@ -1,0 +1,1 @@
+//! Live sessions: shells and programs that stay, by id, until they end or are ended.
