@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::console::say;
 use crate::program::{Program, ProgramError};
+use crate::types::{self, Language, Unknown};
 
 /// Every generated file, relative to the workspace root, and the arguments that print its text.
 const GENERATED: &[(&str, &[&str])] = &[
     ("schemas/error.schema.json", &["schema", "error"]),
     ("schemas/event.schema.json", &["schema", "event"]),
+    ("schemas/exec.schema.json", &["schema", "exec"]),
+    ("schemas/grant.schema.json", &["schema", "grant"]),
     ("schemas/manifest.schema.json", &["schema", "manifest"]),
     ("schemas/metrics.schema.json", &["schema", "metrics"]),
     ("schemas/pipeline.schema.json", &["schema", "pipeline"]),
@@ -19,6 +22,12 @@ const GENERATED: &[(&str, &[&str])] = &[
     ("schemas/status.schema.json", &["schema", "status"]),
     ("schemas/task-state.schema.json", &["schema", "task-state"]),
     ("docs/cli.md", &["man", "--markdown"]),
+];
+
+/// Every file of types that follow from the schemas.
+const TYPES: &[(&str, Language)] = &[
+    ("sdk/node/src/events.ts", Language::TypeScript),
+    ("sdk/python/src/codex_orchestrator/events.py", Language::Python),
 ];
 
 /// Whether to change files.
@@ -41,6 +50,15 @@ pub enum CodegenError {
         /// How it failed.
         #[source]
         source: ProgramError,
+    },
+    /// A schema has no types in another language.
+    #[error("failed to make `{file}` from the schemas")]
+    Types {
+        /// The file.
+        file: &'static str,
+        /// What is not understood.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The program does not build.
     #[error("failed to build the program")]
@@ -68,7 +86,9 @@ pub enum CodegenError {
 /// [`CodegenError`]; in [`Mode::Check`] also when a file is out of date.
 pub fn run(root: &Path, mode: Mode) -> Result<(), CodegenError> {
     let program = build_program(root).map_err(CodegenError::Build)?;
-    generate(GENERATED, &program, root, mode)
+    let mut files = printed(GENERATED, &program)?;
+    files.extend(typed(&program)?);
+    settle(files, root, mode)
 }
 
 /// Builds the orchestrator and returns the path of the executable, wherever the target folder is.
@@ -88,20 +108,42 @@ pub(crate) fn build_program(root: &Path) -> Result<PathBuf, ProgramError> {
     Ok(built.map_or_else(|| root.join("target/debug/codex-orchestrator"), Into::into))
 }
 
-fn generate(
-    table: &[(&'static str, &[&str])],
-    program: &Path,
-    root: &Path,
-    mode: Mode,
-) -> Result<(), CodegenError> {
-    let mut files = Vec::new();
-    for (file, arguments) in table {
+/// What the program prints.
+fn printed(table: &[(&'static str, &[&str])], program: &Path) -> Result<Vec<Generated>, CodegenError> {
+    let print = |(file, arguments): &(&'static str, &[&str])| {
         let text = ask(program, arguments).map_err(|source| CodegenError::Program { file, source })?;
+        Ok((*file, text))
+    };
+    table.iter().map(print).collect()
+}
+
+/// What follows from the schemas that the program prints.
+fn typed(program: &Path) -> Result<Vec<Generated>, CodegenError> {
+    let (file, _) = TYPES[0];
+    let schema = |(name, _): &(&str, &str)| {
+        let text =
+            ask(program, &["schema", name]).map_err(|source| CodegenError::Program { file, source })?;
+        serde_json::from_str(&text).map_err(|source| CodegenError::Types { file, source: source.into() })
+    };
+    let schemas: Vec<serde_json::Value> = types::ROOTS.iter().map(schema).collect::<Result<_, _>>()?;
+    let write = |(file, language): &(&'static str, Language)| {
+        let failed = |source: Unknown| CodegenError::Types { file, source: source.into() };
+        Ok((*file, types::write(&schemas, *language).map_err(failed)?))
+    };
+    TYPES.iter().map(write).collect()
+}
+
+/// A file and its text.
+type Generated = (&'static str, String);
+
+fn settle(generated: Vec<Generated>, root: &Path, mode: Mode) -> Result<(), CodegenError> {
+    let mut files = Vec::new();
+    for (file, text) in generated {
         let path = root.join(file);
         if fs::read_to_string(&path).is_ok_and(|present| present == text) {
             continue;
         }
-        files.push(*file);
+        files.push(file);
         if mode == Mode::Write {
             write(&path, &text).map_err(|source| CodegenError::Write { path, source })?;
             say(&format!("wrote {file}"));
@@ -132,6 +174,10 @@ mod tests {
 
     const TABLE: &[(&str, &[&str])] = &[("schemas/a.json", &["schema", "a"]), ("docs/cli.md", &["man"])];
 
+    fn generate(program: &Path, root: &Path, mode: Mode) -> Result<(), CodegenError> {
+        settle(printed(TABLE, program)?, root, mode)
+    }
+
     /// A program that answers as clap would.
     fn program(folder: &Path) -> PathBuf {
         let path = folder.join("program");
@@ -151,17 +197,17 @@ esac
     fn written_files_pass_the_check_until_they_are_changed() {
         let root = tempfile::tempdir().unwrap();
         let program = program(root.path());
-        let stale = generate(TABLE, &program, root.path(), Mode::Check).unwrap_err();
+        let stale = generate(&program, root.path(), Mode::Check).unwrap_err();
         assert_eq!(stale.to_string(), "out of date: schemas/a.json, docs/cli.md; run `cargo xtask codegen`");
         assert!(!root.path().join("schemas").exists());
 
-        generate(TABLE, &program, root.path(), Mode::Write).unwrap();
-        generate(TABLE, &program, root.path(), Mode::Check).unwrap();
+        generate(&program, root.path(), Mode::Write).unwrap();
+        generate(&program, root.path(), Mode::Check).unwrap();
         let schema = root.path().join("schemas/a.json");
         assert_eq!(fs::read_to_string(&schema).unwrap(), "{\"type\":\"object\"}\n");
 
         fs::write(&schema, "{}\n").unwrap();
-        let stale = generate(TABLE, &program, root.path(), Mode::Check).unwrap_err();
+        let stale = generate(&program, root.path(), Mode::Check).unwrap_err();
         assert!(matches!(stale, CodegenError::Stale { files } if files == ["schemas/a.json"]));
     }
 
@@ -169,7 +215,7 @@ esac
     fn a_refusal_of_the_program_names_the_file() {
         let root = tempfile::tempdir().unwrap();
         let table: &[(&str, &[&str])] = &[("schemas/b.json", &["schema", "b"])];
-        let error = generate(table, &program(root.path()), root.path(), Mode::Write).unwrap_err();
+        let error = printed(table, &program(root.path())).unwrap_err();
         assert_eq!(error.to_string(), "failed to ask the program for `schemas/b.json`");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.ends_with("no such thing: schema b"), "{source}");

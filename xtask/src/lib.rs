@@ -12,6 +12,7 @@ pub mod program;
 pub mod real_projects;
 pub mod test;
 pub mod tidy;
+mod types;
 
 use std::path::{Path, PathBuf};
 

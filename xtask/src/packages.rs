@@ -1,4 +1,4 @@
-//! What tests and checks need on the machine: Debian packages, npm packages, cargo subcommands.
+//! What tests and checks need on the machine: Debian packages, npm and Python packages, cargo subcommands.
 //!
 //! Installs only what is missing, says so before it does, and never goes on without it.
 
@@ -29,12 +29,22 @@ const SYSTEM_PROGRAMS: &[(&str, &str)] = &[
     ("sqlite3", "sqlite3"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("pip3", "python3-pip"),
     ("python3", "python3"),
     ("ps", "procps"),
+    ("bwrap", "bubblewrap"),
 ];
 
 /// Copy of the lock file that `node_modules` was installed from.
 const NPM_STAMP: &str = "node_modules/.installed-from.json";
+
+/// The Python packages that tests use, relative to the root.
+const PYTHON_REQUIREMENTS: &str = "requirements.txt";
+/// Where they are installed; tests put it on `PYTHONPATH`. A plain folder instead of a virtual environment,
+/// which Debian's Python cannot make without one more package.
+const PYTHON_PACKAGES: &str = "target/python";
+/// Copy of the requirements that the folder was installed from.
+const PYTHON_STAMP: &str = "target/python/.installed-from.txt";
 
 /// Why something could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +161,28 @@ pub fn ensure_npm_packages(root: &Path) -> Result<(), InstallError> {
         .map_err(|source| InstallError::LockFile { path: stamp, source })
 }
 
+/// Installs the Python packages of the requirements at `root`, unless that was done already.
+///
+/// # Errors
+/// [`InstallError`] when the requirements are missing or pip fails.
+pub fn ensure_python_packages(root: &Path) -> Result<(), InstallError> {
+    let requirements_path = root.join(PYTHON_REQUIREMENTS);
+    let requirements = fs::read(&requirements_path)
+        .map_err(|source| InstallError::LockFile { path: requirements_path.clone(), source })?;
+    let stamp = root.join(PYTHON_STAMP);
+    if fs::read(&stamp).is_ok_and(|installed| installed == requirements) {
+        return Ok(());
+    }
+    say("installing Python packages for the tests");
+    Program::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"])
+        .args(["--target", PYTHON_PACKAGES, "--requirement", PYTHON_REQUIREMENTS])
+        .directory(root)
+        .run()
+        .map_err(|source| InstallError::Installer { what: "Python packages".into(), source })?;
+    fs::write(&stamp, requirements).map_err(|source| InstallError::LockFile { path: stamp, source })
+}
+
 /// Installs a cargo subcommand if there is none of that name.
 ///
 /// # Errors
@@ -202,6 +234,16 @@ mod tests {
         assert!(
             matches!(error, InstallError::LockFile { ref path, .. } if path.ends_with("package-lock.json"))
         );
+    }
+
+    #[test]
+    fn python_packages_that_are_installed_are_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(ensure_python_packages(root.path()), Err(InstallError::LockFile { .. })));
+        fs::write(root.path().join(PYTHON_REQUIREMENTS), "no such package").unwrap();
+        fs::create_dir_all(root.path().join(PYTHON_PACKAGES)).unwrap();
+        fs::write(root.path().join(PYTHON_STAMP), "no such package").unwrap();
+        ensure_python_packages(root.path()).unwrap();
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: installs what tests need, then runs every test of the workspace.
 
 use crate::packages::{
-    InstallError, NEXTEST, ensure_cargo_tool, ensure_npm_packages, ensure_system_programs,
+    InstallError, NEXTEST, ensure_cargo_tool, ensure_npm_packages, ensure_python_packages,
+    ensure_system_programs,
 };
 use crate::program::{Program, ProgramError};
 use crate::workspace_root;
@@ -25,6 +26,7 @@ pub fn run(arguments: &[String]) -> Result<(), TestError> {
     let root = workspace_root();
     ensure_system_programs()?;
     ensure_npm_packages(&root)?;
+    ensure_python_packages(&root)?;
     ensure_cargo_tool(&NEXTEST)?;
     // Tests of one room start the programs of another: the orchestrator itself, the fake agent.
     Program::cargo().args(["build", "--workspace", "--bins"]).directory(&root).run()?;

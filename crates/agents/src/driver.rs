@@ -4,20 +4,22 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use co_model::{ApprovalPolicy, SandboxMode};
 
-use crate::codex::CodexExec;
-use crate::observation::AgentObservation;
-use crate::report::AgentReport;
+use crate::acp::AcpAgent;
+use crate::claude::ClaudeCode;
+use crate::codex::{CodexAppServer, CodexExec};
+use crate::dialogue::{Dialogue, Transcript};
 use crate::thread::ThreadId;
 
 /// Names the agents that [`driver_for`] knows.
-pub const KNOWN_AGENTS: &[&str] = &["codex"];
+pub const KNOWN_AGENTS: &[&str] = &["codex", "codex-app-server", "claude", "acp"];
 
 /// Starts one kind of agent and understands what it prints.
 ///
-/// A driver starts nothing itself: it says what to start, and how to read it. One process is one turn; a later turn of
-/// the same conversation is another request with its [`thread`](AgentRequest::thread).
+/// A driver starts nothing itself: it says what to start, and speaks with it. One process takes one turn, and more where
+/// [`Dialogue::continue_with`] is taken; a later turn of the same conversation in another process is another request
+/// with its [`thread`](AgentRequest::thread).
 pub trait Driver: fmt::Debug + Send + Sync {
     /// Returns the name by which pipelines ask for this agent.
     fn name(&self) -> &'static str;
@@ -28,25 +30,21 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// Every way in which the request cannot be started as it stands; nothing is left out silently.
     fn prepare(&self, request: &AgentRequest<'_>) -> Result<Launch, PrepareError>;
 
-    /// Begins a transcript of an agent that works in `cwd`.
+    /// Begins the dialogue with a process that is started as [`prepare`](Self::prepare) says for the same request.
     ///
-    /// Looks `cwd` up once: agents print real paths, and the request may have named a symbolic link.
+    /// Looks the request's `cwd` up once: agents print real paths, and it may have been named through a link.
+    fn dialogue(&self, request: &AgentRequest<'_>) -> Box<dyn Dialogue + Send>;
+
+    /// Begins to read what such a process printed, in `cwd`, without speaking to it.
+    ///
+    /// That may be a part of its output: an event that refers to what was not read is taken as far as it goes.
     fn transcript(&self, cwd: &Path) -> Box<dyn Transcript + Send>;
-}
-
-/// Reads what an agent prints on stdout, piece by piece, in bounded memory.
-pub trait Transcript: fmt::Debug {
-    /// Adds bytes, cut anywhere, and reports what they complete.
-    fn push(&mut self, bytes: &[u8], observe: &mut dyn FnMut(AgentObservation));
-
-    /// Ends the transcript and sums it up. Stdout has ended, or nothing of it is read any more.
-    fn finish(self: Box<Self>, observe: &mut dyn FnMut(AgentObservation)) -> AgentReport;
 }
 
 /// Asks for one turn of an agent.
 #[derive(Clone)]
 pub struct AgentRequest<'a> {
-    /// The agent's name; see [`KNOWN_AGENTS`].
+    /// The agent's name; see [`KNOWN_AGENTS`]. After `acp:` stands the command of an agent that speaks that protocol.
     pub agent: &'a str,
     /// The prompt; it goes to stdin, never into the command line.
     pub prompt: &'a str,
@@ -58,6 +56,10 @@ pub struct AgentRequest<'a> {
     pub model: Option<&'a str>,
     /// The sandbox; none leaves it to the agent's own configuration.
     pub sandbox: Option<SandboxMode>,
+    /// When the agent asks for consent; none leaves it to the agent's own configuration.
+    ///
+    /// Agents that cannot ask ([`Dialogue::input_open`] is never true) leave it aside: they never ask.
+    pub approval: Option<ApprovalPolicy>,
     /// A named profile of the agent's own configuration.
     pub profile: Option<&'a str>,
     /// Settings that override the agent's own configuration, as (dotted key, TOML value).
@@ -91,6 +93,7 @@ impl<'a> AgentRequest<'a> {
             thread: None,
             model: None,
             sandbox: None,
+            approval: None,
             profile: None,
             settings: &[],
             extra_arguments: &[],
@@ -114,38 +117,10 @@ impl fmt::Debug for AgentRequest<'_> {
             .field("thread", &self.thread)
             .field("model", &self.model)
             .field("sandbox", &self.sandbox)
+            .field("approval", &self.approval)
             .field("profile", &self.profile)
             .field("program", &self.program)
             .finish_non_exhaustive()
-    }
-}
-
-/// Says what the commands of an agent may touch, enforced by the agent's own sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SandboxMode {
-    /// Nothing; they may read everything.
-    ReadOnly,
-    /// The working directory and temporary directories; no network unless configured.
-    WorkspaceWrite,
-    /// Everything.
-    DangerFullAccess,
-}
-
-impl SandboxMode {
-    /// Returns the name that Codex and pipelines use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReadOnly => "read-only",
-            Self::WorkspaceWrite => "workspace-write",
-            Self::DangerFullAccess => "danger-full-access",
-        }
-    }
-}
-
-impl fmt::Display for SandboxMode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
     }
 }
 
@@ -155,8 +130,6 @@ impl fmt::Display for SandboxMode {
 pub struct Launch {
     /// The program, absolute, and its arguments.
     pub argv: Vec<OsString>,
-    /// What to write to stdin, which is then closed.
-    pub stdin: Vec<u8>,
     /// Variables to set on top of the environment that the request answered for.
     pub environment_additions: Vec<(OsString, OsString)>,
 }
@@ -182,9 +155,32 @@ pub enum PrepareError {
         /// How to get the program.
         hint: &'static str,
     },
+    /// What is to start the agent is no command line.
+    #[error("`{command}` is no command line that starts an agent")]
+    Command {
+        /// What was given.
+        command: String,
+    },
+    /// The JSON Schema for the last message cannot be read.
+    #[error("the output schema `{}` cannot be read", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The prompt holds nothing but white space; the agent would refuse it.
     #[error("the prompt is empty")]
     EmptyPrompt,
+    /// The agent cannot do something that the request asks for.
+    #[error("agent `{agent}` does not take {what}")]
+    Unsupported {
+        /// The agent.
+        agent: &'static str,
+        /// What it does not take.
+        what: &'static str,
+    },
     /// The working directory is not absolute, so that the agent might understand it differently.
     #[error("working directory `{}` is not absolute", cwd.display())]
     RelativeDirectory {
@@ -201,7 +197,11 @@ impl PrepareError {
             Self::EmptyPrompt => {
                 Some("give the agent stage a `prompt` that is not empty after its template is filled in")
             }
-            Self::UnknownAgent { .. } | Self::RelativeDirectory { .. } => None,
+            Self::Command { .. } => Some("name the agent's command after `acp:`, quoted as for a shell"),
+            Self::UnknownAgent { .. }
+            | Self::Unsupported { .. }
+            | Self::Schema { .. }
+            | Self::RelativeDirectory { .. } => None,
         }
     }
 }
@@ -218,13 +218,39 @@ fn places(searched: &[PathBuf]) -> String {
     format!("; looked in {}{more}", shown.join(", "))
 }
 
+/// Checks what every driver refuses before it looks for a program.
+pub(crate) fn check(driver: &dyn Driver, request: &AgentRequest<'_>) -> Result<(), PrepareError> {
+    if request.agent != driver.name() {
+        let name = request.agent.to_owned();
+        return Err(PrepareError::UnknownAgent { name, known: KNOWN_AGENTS.to_vec() });
+    }
+    check_work(request)
+}
+
+/// Checks the prompt and the working directory.
+pub(crate) fn check_work(request: &AgentRequest<'_>) -> Result<(), PrepareError> {
+    if request.prompt.trim().is_empty() {
+        return Err(PrepareError::EmptyPrompt);
+    }
+    if !request.cwd.is_absolute() {
+        return Err(PrepareError::RelativeDirectory { cwd: request.cwd.to_owned() });
+    }
+    Ok(())
+}
+
 /// Returns the driver of the agent that is called `name`.
 ///
 /// # Errors
 /// [`PrepareError::UnknownAgent`], with the names that exist.
 pub fn driver_for(name: &str) -> Result<Box<dyn Driver>, PrepareError> {
+    if let Some(command) = name.strip_prefix("acp:") {
+        return Ok(Box::new(AcpAgent::new(command)?));
+    }
     match name {
         "codex" => Ok(Box::new(CodexExec)),
+        "codex-app-server" => Ok(Box::new(CodexAppServer)),
+        "claude" => Ok(Box::new(ClaudeCode)),
+        "acp" => Ok(Box::new(AcpAgent::default())),
         _ => Err(PrepareError::UnknownAgent { name: name.to_owned(), known: KNOWN_AGENTS.to_vec() }),
     }
 }

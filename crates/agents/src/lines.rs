@@ -9,6 +9,11 @@ use crate::text::TEXT_LIMIT;
 /// Bounds a line after its strings were shortened.
 pub(crate) const LINE_LIMIT: usize = 1024 * 1024;
 
+/// Bounds a line of an agent that waits for answers: below this nothing of it is shortened.
+///
+/// What an agent wants consent to is judged by its whole, for example by the hash of a file's new content.
+const WHOLE_LIMIT: usize = 4 * 1024 * 1024;
+
 /// Bounds one string inside a line, in raw bytes.
 ///
 /// One decoded byte takes at most six raw ones (`\u0000`), so a string that was shortened here still decodes to more
@@ -22,8 +27,12 @@ pub(crate) struct LineCutter {
     /// Whether anything but white space has arrived since the last newline; also true for a dropped line.
     begun: bool,
     overlong: bool,
+    /// Whether a string of the line was shortened.
+    shortened: bool,
     overlong_lines: u64,
     place: Place,
+    /// Strings are left alone until the line is this long.
+    whole_limit: usize,
 }
 
 /// Says where in the JSON text of the line the next byte falls.
@@ -42,23 +51,36 @@ enum Place {
 }
 
 impl LineCutter {
+    /// Returns a cutter that shortens nothing in a line of less than [`WHOLE_LIMIT`].
+    pub(crate) fn whole() -> Self {
+        Self { whole_limit: WHOLE_LIMIT, ..Self::default() }
+    }
+
     /// Adds bytes and hands over each line that they complete, without its newline; blank lines are left out.
     pub(crate) fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8])) {
+        self.push_marked(bytes, |text, _| line(text));
+    }
+
+    /// Adds bytes like [`push`](Self::push), and tells of each line whether it is whole: no string was shortened.
+    pub(crate) fn push_marked(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8], bool)) {
         for &byte in bytes {
             if byte == b'\n' {
                 if self.overlong {
                     self.overlong_lines += 1;
                 } else if self.begun {
-                    line(&self.line);
+                    line(&self.line, !self.shortened);
                 }
+                self.shortened = false;
                 self.line.clear();
                 self.begun = false;
                 self.overlong = false;
                 self.place = Place::Structure;
             } else {
                 self.begun |= !byte.is_ascii_whitespace();
-                if self.keeps(byte) && !self.overlong {
-                    if self.line.len() == LINE_LIMIT {
+                let kept = self.keeps(byte);
+                self.shortened |= !kept;
+                if kept && !self.overlong {
+                    if self.line.len() == LINE_LIMIT + self.whole_limit {
                         self.overlong = true;
                         self.line = Vec::new();
                     } else {
@@ -94,7 +116,8 @@ impl LineCutter {
             }
             Place::String { length, cut, half_pair } => {
                 let continues_character = (0x80..0xC0).contains(&byte);
-                let cut = cut || (length >= STRING_LIMIT && !continues_character && !half_pair);
+                let too_long = length >= STRING_LIMIT && self.line.len() >= self.whole_limit;
+                let cut = cut || (too_long && !continues_character && !half_pair);
                 let length = length.saturating_add(1);
                 self.place = if byte == b'\\' {
                     Place::Escape { length, cut, seen: 1, digits: 0 }
@@ -172,6 +195,23 @@ mod tests {
         bytes.push(b'\n');
         assert_eq!(lines(&bytes), (vec![whole], None, 0));
         assert_eq!(lines(&b"[".repeat(3 * LINE_LIMIT)), (vec![], Some(vec![]), 0));
+    }
+
+    #[test]
+    fn a_cutter_for_whole_lines_shortens_only_what_is_longer_than_any_question() {
+        let whole = |length: usize| {
+            let line = format!("{{\"content\":\"{}\",\"id\":7}}\n", "x".repeat(length));
+            let (mut cutter, mut found) = (LineCutter::whole(), Vec::new());
+            cutter.push_marked(line.as_bytes(), |line, whole| {
+                assert_eq!(whole, length < WHOLE_LIMIT);
+                found.push(serde_json::from_slice::<Value>(line).unwrap());
+            });
+            assert_eq!((found.len(), cutter.overlong_lines()), (1, 0));
+            assert_eq!(found[0]["id"], 7);
+            found[0]["content"].as_str().unwrap().len()
+        };
+        assert_eq!(whole(2 * 1024 * 1024), 2 * 1024 * 1024);
+        assert!((WHOLE_LIMIT - 64..=WHOLE_LIMIT).contains(&whole(10 * 1024 * 1024)));
     }
 
     proptest! {

@@ -32,18 +32,19 @@ pub(crate) fn find_codex(
     cwd: &Path,
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Program, PrepareError> {
-    let found = find(program.unwrap_or(Path::new("codex")), cwd, environment)?;
+    let found = find(program.unwrap_or(Path::new("codex")), HINT, cwd, environment)?;
     Ok(native_codex(&found).unwrap_or(Program { path: found, environment_additions: Vec::new() }))
 }
 
-/// Looks a program up as a shell in `cwd` would.
-fn find(
+/// Looks a program up as a shell in `cwd` would; `hint` says how to get it.
+pub(crate) fn find(
     program: &Path,
+    hint: &'static str,
     cwd: &Path,
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<PathBuf, PrepareError> {
     let not_found =
-        |searched| PrepareError::NotFound { program: program.display().to_string(), searched, hint: HINT };
+        |searched| PrepareError::NotFound { program: program.display().to_string(), searched, hint };
     let is_plain_name = program.components().count() == 1 && !program.to_string_lossy().contains('/');
     if !is_plain_name {
         let path = cwd.join(program);
@@ -62,13 +63,13 @@ fn find(
 }
 
 #[cfg(unix)]
-fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 

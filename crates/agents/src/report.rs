@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use co_model::FileChange;
+use co_model::{CallOutcome, FileChange, TokenUsage};
 use serde::{Deserialize, Serialize};
 
 use crate::thread::ThreadId;
+use crate::verdict::FailureClass;
 
 /// Sums up everything that one agent process printed.
 ///
@@ -20,8 +21,10 @@ pub struct AgentReport {
     pub conflicting_thread_id: Option<ThreadId>,
     /// How the turn ended, according to the agent.
     pub terminal: Terminal,
-    /// The tokens of the **whole thread** so far, earlier turns included; see [`Usage::since`].
-    pub usage: Option<Usage>,
+    /// The tokens of the **whole thread** so far, earlier turns included.
+    pub usage: Option<TokenUsage>,
+    /// What the whole thread has cost so far, in millionths of a dollar, if the agent reckons that.
+    pub cost_microdollars: Option<u64>,
     /// The commands that the agent ran, in the order in which they started.
     ///
     /// Codex does not print calls that its sandbox or its rules refuse early, so this is not a full audit record.
@@ -66,76 +69,32 @@ pub enum Terminal {
     Failed {
         /// Why.
         message: String,
+        /// What kind of failure it is, if the agent names that apart from the message.
+        class: Option<FailureClass>,
     },
+    /// The agent said that the turn was interrupted.
+    Interrupted,
     /// The agent said neither.
     #[default]
     Missing,
 }
 
-/// Counts tokens, as Codex reports them: for the thread as a whole, not for one turn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Usage {
-    /// All input tokens, cached ones included.
-    pub input_tokens: u64,
-    /// Input tokens that were read from a cache.
-    pub cached_input_tokens: u64,
-    /// Input tokens that were written to a cache.
-    pub cache_write_input_tokens: u64,
-    /// All output tokens, reasoning included.
-    pub output_tokens: u64,
-    /// Output tokens that were spent on reasoning.
-    pub reasoning_output_tokens: u64,
-}
-
-impl Usage {
-    /// Returns what was used after `previous`, the count that the same thread reported before.
-    ///
-    /// Without a previous count, or if any count went back (the thread was begun anew), that is all of it.
-    #[must_use]
-    pub fn since(&self, previous: Option<&Self>) -> Self {
-        let difference = previous.and_then(|previous| {
-            Some(Self {
-                input_tokens: self.input_tokens.checked_sub(previous.input_tokens)?,
-                cached_input_tokens: self.cached_input_tokens.checked_sub(previous.cached_input_tokens)?,
-                cache_write_input_tokens: self
-                    .cache_write_input_tokens
-                    .checked_sub(previous.cache_write_input_tokens)?,
-                output_tokens: self.output_tokens.checked_sub(previous.output_tokens)?,
-                reasoning_output_tokens: self
-                    .reasoning_output_tokens
-                    .checked_sub(previous.reasoning_output_tokens)?,
-            })
-        });
-        difference.unwrap_or(*self)
-    }
-}
-
 /// Holds one command that the agent ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRecord {
-    /// The command as the agent prints it, quoted for a shell.
+    /// The command as people write it, without the shell around it.
     pub command: String,
-    /// The exit code, if the command ran and ended by itself.
-    pub exit_code: Option<i64>,
-    /// How it ended; still in progress if it outlived the turn.
-    pub status: ItemStatus,
+    /// How it ended; none if it outlived the turn.
+    pub outcome: Option<CallOutcome>,
 }
 
-/// Says how far something is that the agent does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ItemStatus {
-    /// Begun, and nothing said about its end.
-    InProgress,
-    /// Done; for a command, with exit code 0.
-    Completed,
-    /// Done without success; for a command, with another exit code.
-    Failed,
-    /// Not done, because a rule or a reviewer refused it.
-    Declined,
-    /// A status that this version does not know.
-    Unknown,
+/// Returns a sum of dollars in millionths; none if it is no sum that anything could cost.
+pub(crate) fn microdollars(dollars: f64) -> Option<u64> {
+    /// A billion dollars.
+    const LIMIT: f64 = 1e15;
+    let microdollars = (dollars * 1e6).round();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
+    (0.0..=LIMIT).contains(&microdollars).then_some(microdollars as u64)
 }
 
 #[cfg(test)]
@@ -144,23 +103,21 @@ mod tests {
 
     use super::*;
 
-    fn usage(input_tokens: u64, output_tokens: u64) -> Usage {
-        Usage { input_tokens, output_tokens, ..Usage::default() }
-    }
-
     #[test]
-    fn usage_since_is_the_difference_within_one_thread() {
-        assert_eq!(usage(400, 80).since(None), usage(400, 80));
-        assert_eq!(usage(400, 80).since(Some(&usage(300, 60))), usage(100, 20));
-        assert_eq!(usage(100, 80).since(Some(&usage(300, 60))), usage(100, 80), "the count began anew");
+    fn a_cost_is_kept_in_millionths_and_nonsense_is_none() {
+        assert_eq!(microdollars(0.002_481), Some(2481));
+        assert_eq!(microdollars(0.0), Some(0));
+        for nonsense in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(microdollars(nonsense), None);
+        }
     }
 
     #[test]
     fn a_report_survives_storage_and_old_ones_still_read() {
         let report = AgentReport {
             thread_id: Some("t-1".parse().unwrap()),
-            terminal: Terminal::Failed { message: "no".into() },
-            usage: Some(usage(1, 2)),
+            terminal: Terminal::Failed { message: "no".into(), class: Some(FailureClass::UsageLimit) },
+            usage: Some(TokenUsage { input: 1, ..TokenUsage::default() }),
             file_changes: vec![FileChange { path: "a".into(), kind: ChangeKind::Add }],
             ..AgentReport::default()
         };

@@ -74,6 +74,8 @@ pub enum FailureClass {
     InvalidRequest,
     /// The agent refused to start: options, configuration or directory.
     InvalidConfiguration,
+    /// The agent speaks another version of its protocol, or something else.
+    UnsupportedProtocol,
     /// The agent does not work in a directory that is no git repository.
     OutsideRepository,
     /// The conversation that was to be resumed is not there.
@@ -111,6 +113,7 @@ impl FailureClass {
             Self::StreamDisconnected => "stream-disconnected",
             Self::InvalidRequest => "invalid-request",
             Self::InvalidConfiguration => "invalid-configuration",
+            Self::UnsupportedProtocol => "unsupported-protocol",
             Self::OutsideRepository => "outside-repository",
             Self::ThreadNotFound => "thread-not-found",
             Self::ThreadMismatch => "thread-mismatch",
@@ -156,10 +159,11 @@ pub fn judge(
             FailureClass::TurnFailed,
             &format!("the agent said that the turn is complete, and then exited with code {code}"),
         ),
-        Terminal::Failed { message } => {
+        Terminal::Failed { message, class } => {
             let message = if message.is_empty() { "the agent gave no reason" } else { message };
-            failed(classify(message).unwrap_or(FailureClass::TurnFailed), message)
+            failed(class.or_else(|| classify(message)).unwrap_or(FailureClass::TurnFailed), message)
         }
+        Terminal::Interrupted => failed(FailureClass::Cancelled, "the turn was interrupted"),
         Terminal::Missing => judge_unfinished(report, code, stderr_tail),
     }
 }
@@ -206,7 +210,7 @@ fn judge_unfinished(report: &AgentReport, code: i32, stderr_tail: &str) -> Agent
         let sample = report.garbage_sample.as_deref().unwrap_or("a line of more than a megabyte");
         return failed(
             FailureClass::Garbage,
-            &format!("the program does not print codex events, but `{sample}`"),
+            &format!("the program does not speak as this agent does; it printed `{sample}`"),
         );
     }
     let place = if report.truncated_last_line { "in the middle of a line" } else { "before the turn did" };
@@ -333,9 +337,12 @@ fn failed(class: FailureClass, message: &str) -> AgentVerdict {
 
 fn hint(class: FailureClass) -> Option<&'static str> {
     match class {
-        FailureClass::NotAuthenticated => {
-            Some("run `codex login`, or set the API key that the model provider's `env_key` names")
+        FailureClass::UnsupportedProtocol => {
+            Some("`codex-orchestrator agents check` says which versions are known; install one of them")
         }
+        FailureClass::NotAuthenticated => Some(
+            "log in with the agent's own program (`codex login`, `claude auth login`), or set the API key it reads",
+        ),
         FailureClass::RateLimited | FailureClass::ModelOverloaded => {
             Some("resume the run later; the thread continues where it stopped")
         }
@@ -352,7 +359,7 @@ fn hint(class: FailureClass) -> Option<&'static str> {
             "run `git init`, or add `\"arguments\": [\"--skip-git-repo-check\"]` to the stage to let it work without",
         ),
         FailureClass::ThreadNotFound => Some(
-            "the thread lives in the CODEX_HOME that it was begun in; resume with that, or begin anew with `codex-orchestrator retry`",
+            "the thread lives in the agent's home (CODEX_HOME, HOME) that it was begun in; resume with that, or begin anew with `codex-orchestrator retry`",
         ),
         FailureClass::ThreadMismatch => Some("nothing of that turn was accepted; look at what it changed"),
         FailureClass::Killed { signal: 9 } => {
@@ -361,7 +368,7 @@ fn hint(class: FailureClass) -> Option<&'static str> {
         FailureClass::TimedOut => Some("raise the stage's `timeout`, or give the stage a smaller task"),
         FailureClass::Lost => Some("resume the run; the thread continues where it stopped"),
         FailureClass::Garbage => {
-            Some("check that `codex` on PATH, or CODEX_ORCHESTRATOR_CODEX, is the Codex CLI")
+            Some("check that the agent's program on PATH, or CODEX_ORCHESTRATOR_CODEX, is what its name says")
         }
         FailureClass::Killed { .. }
         | FailureClass::Cancelled
@@ -393,7 +400,7 @@ mod tests {
     }
 
     fn turn_failed(message: &str) -> AgentReport {
-        AgentReport { terminal: Terminal::Failed { message: message.into() }, ..completed() }
+        AgentReport { terminal: Terminal::Failed { message: message.into(), class: None }, ..completed() }
     }
 
     const OK: AgentExit = AgentExit::Code { code: 0 };

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use co_config::{Environment, Loaded};
 use co_log::{
-    Append, EventLog, InboxEntry, Lease, LeaseHolder, LogError, Owner, RunFilter, RunHead, Submitted,
-    TaskTotals,
+    Append, EventLog, GrantFilter, InboxEntry, Lease, LeaseHolder, LogError, Owner, RunFilter, RunHead,
+    Submitted, TaskTotals,
 };
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::{
-    Actor, Command, CommandKey, Envelope, Event, EventSeq, PipelineId, Recorded, RunId, RunSettings, StageId,
-    TaskId, Timestamp, Verdict,
+    Actor, Command, CommandKey, Envelope, Event, EventSeq, Grant, GrantId, GrantScope, PipelineId, Recorded,
+    Revocation, RunId, RunSettings, StageId, TaskId, Timestamp, Verdict,
 };
 use co_process::Spawner;
 use co_runtime::{
@@ -157,6 +157,18 @@ impl EventLog for FaultingLog {
         self.operation("views written", || self.log.views_written(run, seq))
     }
 
+    fn grants_of(&self, keys: &[String]) -> Result<Vec<Grant>, LogError> {
+        self.log.grants_of(keys)
+    }
+
+    fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>, LogError> {
+        self.log.grants(filter)
+    }
+
+    fn revoke(&self, grant: &GrantId, revocation: &Revocation) -> Result<Option<Grant>, LogError> {
+        self.operation("revoke", || self.log.revoke(grant, revocation))
+    }
+
     fn events(&self, run: &RunId, after: EventSeq, limit: usize) -> Result<Vec<Recorded>, LogError> {
         self.log.events(run, after, limit)
     }
@@ -226,6 +238,7 @@ fn main() {
             reason: "probe".to_owned(),
             token: TokenOffer::Nothing,
             pipeline: None,
+            policy: None,
         };
         orchestrator.resume(&request).expect("the run can be resumed")
     };
@@ -259,6 +272,8 @@ fn orchestrator(
         stale_after: Duration::from_secs(30),
         require_resume_token: false,
         agent_program: None,
+        helper: None,
+        guard: co_privacy::Guard::new(&co_privacy::GuardSettings::default()).expect("a guard"),
     };
     let clock: Arc<dyn Clock> =
         if script == Script::Clock { Arc::new(JumpingClock::default()) } else { Arc::new(SystemClock) };
@@ -306,9 +321,13 @@ fn play(orchestrator: &Orchestrator, handle: &RunHandle, script: Script) {
 
 fn reaction(event: &Event, script: Script) -> Option<Command> {
     match (event, script) {
-        (Event::QuestionAsked { stage, .. }, Script::Answer) => {
-            Some(Command::Answer { stage: Some(stage.clone()), verdict: Verdict::Approve, reason: None })
-        }
+        (Event::QuestionAsked { stage, .. }, Script::Answer) => Some(Command::Answer {
+            stage: Some(stage.clone()),
+            call: None,
+            scope: GrantScope::Once,
+            verdict: Verdict::Approve,
+            reason: None,
+        }),
         (Event::AttemptStarted { stage, .. }, Script::Cancel) if stage.as_str() == "b" => {
             Some(Command::Cancel { reason: None })
         }

@@ -1,10 +1,20 @@
 //! The command line as it is typed. What it means is resolved elsewhere.
 
+mod exec;
+
+pub(crate) use exec::{Dialect, ExecArguments, ExecVerb};
+
 use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::commands::approvals::ListArguments;
+use crate::policy::PolicyOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use co_model::{DurationText, ExecutionMode, RunId, RunStatus, StageId};
+
+use crate::telemetry::TelemetryOptions;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -14,6 +24,7 @@ Examples:
   codex-orchestrator status --watch                follow the newest run of the task
   codex-orchestrator logs --run <RUN> --stage test -f
   codex-orchestrator resume --run <RUN>            continue where it stopped
+  codex-orchestrator start --notify https://example.org/hook --otel-endpoint http://localhost:4318
 
 Exit codes: 0 done · 1 a bug of ours · 2 usage · 3 setup · 4 not found · 10 run failed ·
 11 refused or denied · 12 timed out · 13 event log unusable · 14 cancelled · 15 interrupted ·
@@ -82,6 +93,8 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Start a run of a pipeline
     Start(StartArguments),
+    /// Run one command, or one turn of an agent, as a recorded run
+    Exec(Box<ExecArguments>),
     /// Show what a run would do, without starting one
     Plan(PlanArguments),
     /// Show where a run stands
@@ -106,8 +119,20 @@ pub(crate) enum Command {
     Rebuild(RebuildArguments),
     /// Write a starting `codex.orchestrator.json`
     Init(InitArguments),
+    /// See the questions that wait, and the consents people have given
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
     /// Check this machine and this repository
-    Doctor,
+    Doctor(DoctorArguments),
+    /// Serve MCP clients, and long sessions that no client's time-out ends
+    #[command(subcommand)]
+    Mcp(McpCommand),
+    /// Show the coding agents that this machine has
+    #[command(subcommand)]
+    Agents(AgentsCommand),
+    /// Show what an agent would be told before its prompt
+    #[command(subcommand)]
+    Instructions(InstructionsCommand),
     /// Show the settings and where each came from
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -120,7 +145,7 @@ pub(crate) enum Command {
 }
 
 /// What a run is started with.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RunOptions {
     /// Run only this stage and the stages it declares to need [env: CODEX_ORCHESTRATOR_TARGET_STAGE]
     #[arg(long, alias = "target-stage", value_name = "STAGE")]
@@ -134,7 +159,7 @@ pub(crate) struct RunOptions {
 }
 
 /// Whether and how the run is shown while it is under way.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct HudOptions {
     /// Open the HUD
     #[arg(long, visible_alias = "ui", overrides_with = "no_interactive")]
@@ -144,7 +169,7 @@ pub(crate) struct HudOptions {
     pub(crate) no_interactive: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct StartArguments {
     /// The pipeline; the default one when none is named
     pub(crate) pipeline: Option<String>,
@@ -152,15 +177,16 @@ pub(crate) struct StartArguments {
     pub(crate) options: RunOptions,
     #[command(flatten)]
     pub(crate) hud: HudOptions,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryOptions,
     /// What the task is, for prompts
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
     /// The run this one belongs with; it must exist
     #[arg(long, value_name = "RUN")]
     pub(crate) parent_run: Option<RunId>,
-    /// Recorded with the run (`never`, `on-request`, `auto` or your own word)
-    #[arg(long, value_name = "POLICY")]
-    pub(crate) approval_policy: Option<String>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyOptions,
     /// Run in a git worktree of its own; removed after success unless something would be lost
     #[arg(long)]
     pub(crate) worktree: bool,
@@ -251,7 +277,11 @@ pub(crate) struct ResumeArguments {
     #[arg(long)]
     pub(crate) recorded_pipeline: bool,
     #[command(flatten)]
+    pub(crate) policy: PolicyOptions,
+    #[command(flatten)]
     pub(crate) hud: HudOptions,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -261,6 +291,8 @@ pub(crate) struct RetryArguments {
     pub(crate) run: RunId,
     #[command(flatten)]
     pub(crate) hud: HudOptions,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryOptions,
 }
 
 #[derive(Debug, Args)]
@@ -284,12 +316,46 @@ pub(crate) struct AnswerArguments {
     /// The stage that asks; not needed while only one question is open
     #[arg(long, value_name = "STAGE")]
     pub(crate) stage: Option<StageId>,
+    /// The tool call that is asked about; not needed while only one question is open
+    #[arg(long, value_name = "CALL")]
+    pub(crate) call: Option<String>,
+    /// How far a yes to a tool call reaches: the very same thing, once by default
+    #[arg(long, value_enum, value_name = "SCOPE")]
+    pub(crate) scope: Option<Scope>,
     /// Yes or no
     #[arg(value_enum)]
     pub(crate) answer: YesNo,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+/// How far a consent reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Scope {
+    /// This one call.
+    #[default]
+    Once,
+    /// The same thing in this run and its resumes.
+    Run,
+    /// The same thing in the runs one program serves until it ends.
+    Session,
+    /// The same thing in every run of the task, for a day.
+    Task,
+    /// The same thing in this repository, until revoked.
+    Always,
+}
+
+impl From<Scope> for co_model::GrantScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Once => Self::Once,
+            Scope::Run => Self::Run,
+            Scope::Session => Self::Session,
+            Scope::Task => Self::Task,
+            Scope::Always => Self::Always,
+        }
+    }
 }
 
 /// An answer.
@@ -311,8 +377,45 @@ pub(crate) struct SteerArguments {
     /// The agent stage; not needed while only one agent is at work
     #[arg(long, value_name = "STAGE")]
     pub(crate) stage: Option<StageId>,
-    /// What to tell the agent; it is the next turn of its conversation
+    /// What to tell the agent: at once where it takes that, else as the next turn of its conversation
     pub(crate) message: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// List the agents that stages can name, and what works with each
+    ///
+    /// Example: codex-orchestrator agents list --json
+    List,
+    /// Check that an agent is there and of a tested version; every agent when none is named
+    ///
+    /// Example: codex-orchestrator agents check codex-app-server
+    Check(AgentsCheckArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentsCheckArguments {
+    /// The agent, as stages name it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstructionsCommand {
+    /// Show which files are told and why, which are not and why, and the skills that are offered
+    ///
+    /// Example: codex-orchestrator instructions show --cwd crates/server
+    Show(InstructionsShowArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstructionsShowArguments {
+    /// The agent, as stages name it
+    #[arg(long, value_name = "AGENT", default_value = "codex")]
+    pub(crate) agent: String,
+    /// The directory in which it would work; the repository by default
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -343,6 +446,119 @@ pub(crate) struct InitArguments {
     /// Print the file instead of writing it
     #[arg(long)]
     pub(crate) print: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// Serve the Model Context Protocol over standard input and output, or over HTTP
+    Serve(McpServeArguments),
+    /// Start a run that goes on by itself, and return at once
+    Start(McpStartArguments),
+    /// Show where such a run stands, and the response file of each of its stages
+    Poll(McpPollArguments),
+    /// Own a run that another process hands over on standard input
+    #[command(hide = true)]
+    Own,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpServeArguments {
+    /// Serve over streamable HTTP at this address, port 0 for a free one, instead of standard
+    /// input and output; the address is printed as a line of JSON
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Option<SocketAddr>,
+    /// The file that holds the bearer token of HTTP clients [env: CODEX_ORCHESTRATOR_MCP_TOKEN
+    /// holds the token itself]
+    #[arg(long, requires = "http", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Let every program on this machine in, without a token
+    #[arg(long, requires = "http", conflicts_with_all = ["token_file", "allow_remote"])]
+    pub(crate) no_token: bool,
+    /// Allow an address that other machines can reach. Nothing is encrypted: put a proxy with TLS
+    /// before it
+    #[arg(long, requires = "http")]
+    pub(crate) allow_remote: bool,
+    /// A further name that clients may reach the server by; may be repeated
+    #[arg(long, requires = "http", value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+    /// A further origin whose pages may call the server, as `https://name:port`; may be repeated
+    #[arg(long, requires = "http", value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpStartArguments {
+    /// The pipeline; the default one when neither it nor a command is named
+    #[arg(conflicts_with = "command")]
+    pub(crate) pipeline: Option<String>,
+    /// A shell command to run instead of a pipeline; may be repeated, and the first that fails is
+    /// the last
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+    /// The longest time each command may take: seconds, or a duration such as `2h`
+    #[arg(long, value_name = "TIME", default_value = "3600", value_parser = interval)]
+    pub(crate) timeout: Duration,
+    /// Recorded with the run (`never`, `on-request`, `auto` or your own word)
+    #[arg(long, value_name = "POLICY", default_value = "never")]
+    pub(crate) approval_policy: String,
+    /// A second start with the same key starts nothing and shows the run of the first
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpPollArguments {
+    /// The run; the newest of the task when none is named
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<RunId>,
+    /// Keep showing changes until the run is over; a run that failed gives a failing exit code
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Longest time between two looks: seconds, or a duration such as `500ms`
+    #[arg(long, value_name = "TIME", default_value = "10", value_parser = interval)]
+    pub(crate) interval: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    #[command(subcommand)]
+    pub(crate) check: Option<DoctorCheck>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DoctorCheck {
+    /// Try to break out of the sandbox, in every mode, and say what held
+    Sandbox {
+        /// Try the weaker sandbox when this machine cannot give the whole one
+        #[arg(long)]
+        accept_weaker: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// Show the questions of a run that wait for an answer
+    Questions {
+        /// The run; the newest of the task when none is named
+        #[arg(long, value_name = "RUN")]
+        run: Option<RunId>,
+    },
+    /// Answer an open question; the same as `answer`
+    Answer(AnswerArguments),
+    /// List consents, newest first
+    List(ListArguments),
+    /// Show one consent with everything it is bound to
+    Show {
+        /// The consent
+        grant: String,
+    },
+    /// Take a consent back; the next call asks again
+    Revoke {
+        /// The consent
+        grant: String,
+    },
+    /// Write every consent as one JSON object a line, oldest first
+    Export,
 }
 
 #[derive(Debug, Subcommand)]
@@ -386,7 +602,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-fn execution_mode(text: &str) -> Result<ExecutionMode, String> {
+pub(crate) fn execution_mode(text: &str) -> Result<ExecutionMode, String> {
     match text {
         "mcp" => Ok(ExecutionMode::Mcp),
         "cloud" => Ok(ExecutionMode::Cloud),

@@ -15,7 +15,10 @@ use co_views::Layout;
 use crate::args::{Format, Global};
 use crate::error::{CliError, Exit};
 use crate::output::{Notes, warn};
+use crate::privacy;
+use crate::telemetry::{self, TelemetryOptions};
 
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) environment: Environment,
@@ -28,7 +31,16 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn resolve(global: &Global, target: Option<OsString>, notes: Notes) -> Result<Self, CliError> {
-        let environment = Environment::capture();
+        Self::resolve_in(Environment::capture(), global, target, notes)
+    }
+
+    /// The same in an environment that is not quite the process's own.
+    pub(crate) fn resolve_in(
+        environment: Environment,
+        global: &Global,
+        target: Option<OsString>,
+        notes: Notes,
+    ) -> Result<Self, CliError> {
         let flags = Flags {
             root: global.root.clone(),
             runs_dir: global.runs_dir.clone(),
@@ -49,6 +61,15 @@ impl Context {
 
     /// Loads the repository's pipelines; notes on them go to standard error.
     pub(crate) fn pipelines(&self) -> Result<Loaded, CliError> {
+        let loaded = self.load_pipelines()?;
+        for warning in &loaded.warnings {
+            warn(&warning.to_string());
+        }
+        Ok(loaded)
+    }
+
+    /// Loads the repository's pipelines.
+    pub(crate) fn load_pipelines(&self) -> Result<Loaded, CliError> {
         let root = &self.layout.root;
         if !root.is_dir() {
             return Err(CliError::new(
@@ -56,11 +77,7 @@ impl Context {
                 format!("the repository `{}` is no folder", root.display()),
             ));
         }
-        let loaded = co_config::load(root, &self.environment)?;
-        for warning in &loaded.warnings {
-            warn(&warning.to_string());
-        }
-        Ok(loaded)
+        Ok(co_config::load(root, &self.environment)?)
     }
 
     /// Opens the runtime to look, command and mend. There must be an event log.
@@ -84,6 +101,16 @@ impl Context {
         self.orchestrator(OpenMode::Create, spawner)
     }
 
+    /// The same, with whoever is told of the runs.
+    pub(crate) fn running_told(
+        &self,
+        spawner: Option<Spawner>,
+        told: &TelemetryOptions,
+    ) -> Result<Orchestrator, CliError> {
+        let observers = telemetry::resolve(self, told)?.observers;
+        Ok(self.running(spawner)?.told_to(observers))
+    }
+
     fn orchestrator(&self, mode: OpenMode, spawner: Option<Spawner>) -> Result<Orchestrator, CliError> {
         if let Some(spawner) = &spawner {
             self.register_epilogue(spawner);
@@ -105,6 +132,8 @@ impl Context {
             stale_after: settings.stale_after.value,
             require_resume_token: settings.require_resume_token.value,
             agent_program: settings.codex.value.clone(),
+            helper: std::env::current_exe().ok(),
+            guard: privacy::guard(&self.environment)?,
         };
         Ok(Orchestrator::new(options, Arc::new(log), Arc::new(SystemClock), spawner)?)
     }

@@ -28,6 +28,25 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The exit code that another process of ours names.
+    pub(crate) fn of_code(code: u8) -> Self {
+        let all = [
+            Self::Done,
+            Self::Usage,
+            Self::Setup,
+            Self::NotFound,
+            Self::RunFailed,
+            Self::Refused,
+            Self::TimedOut,
+            Self::Log,
+            Self::Cancelled,
+            Self::Interrupted,
+            Self::SignalInterrupt,
+            Self::SignalTerminate,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Bug)
+    }
+
     /// The code that belongs to the end of a run.
     pub(crate) fn of_outcome(outcome: &RunOutcome) -> Self {
         match outcome {

@@ -8,34 +8,59 @@ mod commands;
 mod context;
 mod error;
 mod output;
+mod policy;
+mod privacy;
 mod progress;
 mod screen;
 mod signals;
+mod telemetry;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use args::{Arguments, Command, ConfigCommand};
+use args::{
+    AgentsCommand, ApprovalsCommand, Arguments, Command, ConfigCommand, DoctorArguments, DoctorCheck,
+    InstructionsCommand, McpCommand,
+};
 use context::Context;
 use error::{CliError, Exit};
 use output::Notes;
 
 fn main() -> ExitCode {
+    // The stages of a sandbox are this program again; nothing of ours may have begun there.
+    if let Some(code) = co_sandbox::inner::enter(std::env::args_os()) {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
     // Forked before any thread exists: what it starts is contained even when we are killed.
     let spawner = match &arguments.command {
-        Command::Start(_) | Command::Resume(_) | Command::Retry(_) => match co_process::Spawner::fork() {
+        Command::Start(_) | Command::Resume(_) | Command::Retry(_) | Command::Exec(_) => {
+            match co_process::Spawner::fork() {
+                Ok(spawner) => Some(spawner),
+                Err(error) => return failed(&CliError::of(Exit::Setup, &error)),
+            }
+        }
+        Command::Mcp(McpCommand::Own) => match commands::mcp::on_our_own() {
             Ok(spawner) => Some(spawner),
-            Err(error) => return failed(&CliError::of(Exit::Setup, &error)),
+            Err(error) => return failed(&error),
         },
         _ => None,
     };
     let notes = Notes { quiet: arguments.global.quiet };
+    let arguments = match arguments {
+        Arguments { global, command: Command::Exec(exec) } => {
+            return match commands::exec::exec(&global, spawner, notes, &exec) {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => failed(&error),
+            };
+        }
+        arguments => arguments,
+    };
     match run(arguments, spawner, notes) {
         Ok(exit) => code(exit),
         Err(error) => failed(&error),
@@ -49,6 +74,7 @@ fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes)
         Command::Schema(arguments) => return commands::reference::schema(&arguments),
         Command::Completions(arguments) => return Ok(commands::reference::completions(&arguments)),
         Command::Man(arguments) => return commands::reference::man(&arguments),
+        Command::Mcp(McpCommand::Own) => return commands::mcp::own(&global, spawner, notes),
         _ => {}
     }
     let target = match &command {
@@ -71,9 +97,32 @@ fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes)
         Command::Recover(arguments) => commands::mend::recover(&context, &arguments),
         Command::Rebuild(arguments) => commands::mend::rebuild(&context, &arguments),
         Command::Init(arguments) => commands::init::init(&context, &arguments),
-        Command::Doctor => Ok(commands::doctor::doctor(&context)),
-        Command::Config(ConfigCommand::Explain) => Ok(commands::init::explain(&context)),
-        Command::Schema(_) | Command::Completions(_) | Command::Man(_) => {
+        Command::Doctor(DoctorArguments { check: None }) => Ok(commands::doctor::doctor(&context)),
+        Command::Doctor(DoctorArguments { check: Some(DoctorCheck::Sandbox { accept_weaker }) }) => {
+            commands::doctor::sandbox::doctor_sandbox(&context, accept_weaker)
+        }
+        Command::Approvals(command) => match command {
+            ApprovalsCommand::Questions { run } => commands::approvals::questions(&context, run.as_ref()),
+            ApprovalsCommand::Answer(arguments) => commands::ask::answer(&context, arguments),
+            ApprovalsCommand::List(arguments) => commands::approvals::list(&context, &arguments),
+            ApprovalsCommand::Show { grant } => commands::approvals::show(&context, &grant),
+            ApprovalsCommand::Revoke { grant } => commands::approvals::revoke(&context, &grant),
+            ApprovalsCommand::Export => commands::approvals::export(&context),
+        },
+        Command::Agents(AgentsCommand::List) => Ok(commands::agents::list(&context)),
+        Command::Agents(AgentsCommand::Check(arguments)) => commands::agents::check(&context, &arguments),
+        Command::Instructions(InstructionsCommand::Show(arguments)) => {
+            commands::instructions::show(&context, &arguments)
+        }
+        Command::Config(ConfigCommand::Explain) => commands::init::explain(&context),
+        Command::Mcp(McpCommand::Serve(arguments)) => commands::mcp::serve(context, &arguments),
+        Command::Mcp(McpCommand::Start(arguments)) => commands::mcp::start(&context, arguments),
+        Command::Mcp(McpCommand::Poll(arguments)) => commands::mcp::poll(&context, &arguments),
+        Command::Exec(_)
+        | Command::Schema(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::Mcp(McpCommand::Own) => {
             Err(CliError::new(Exit::Bug, format!("the command was taken before (format {format:?})")))
         }
     }

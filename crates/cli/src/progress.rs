@@ -69,11 +69,11 @@ impl Progress {
             Event::AgentThreadKnown { thread, .. } => {
                 vec![paint(DIM, &format!("  agent thread {}", harmless(&thread.0)))]
             }
-            Event::QuestionAsked { stage, message, expires_at } => {
+            Event::QuestionAsked { stage, message, expires_at, .. } => {
                 self.began.insert(stage.clone(), at);
                 self.asked(stage, message, *expires_at)
             }
-            Event::QuestionAnswered { stage, verdict, actor, reason } => {
+            Event::QuestionAnswered { stage, verdict, actor, reason, .. } => {
                 let verdict = match verdict {
                     Verdict::Approve => "approved",
                     Verdict::Deny => "denied",

@@ -4,8 +4,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use co_model::{
-    AgentStage, CommandLine, ExecutionMode, GateStage, Needs, NestedStage, OutputReference, Pipeline,
-    PipelineId, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, Stage, StageId, StageWork, When,
+    AgentStage, CommandLine, Confinement, ExecutionMode, GateStage, Needs, NestedStage, NetworkAccess,
+    OutputReference, Pipeline, PipelineId, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, SandboxMode,
+    Stage, StageId, StageWork, When,
 };
 use indexmap::IndexMap;
 use jsonc_parser::ast::{Object, Value};
@@ -229,9 +230,7 @@ fn read_stage(index: usize, value: &Value<'_>, report: &Report<'_>) -> Option<St
     };
     let Some(work) = work else { return Some(draft) };
     let mut stage = Stage {
-        id: draft.id.value.clone(),
         title: fields.text("title").unwrap_or_else(|| default_title(&fields, &draft.id.value)),
-        work,
         cwd: fields.text("cwd"),
         env: texts_of(&fields, "env"),
         timeout: read_timeout(&fields, &place, report),
@@ -257,11 +256,12 @@ fn read_stage(index: usize, value: &Value<'_>, report: &Report<'_>) -> Option<St
         },
         execution: read_execution(&fields),
         capabilities: fields.texts("capabilities").unwrap_or_default(),
-        guardrail: false,
-        aliases: Vec::new(),
-        default_target: false,
-        runnable: true,
+        ..Stage::new(draft.id.value.clone(), work)
     };
+    if matches!(stage.work, StageWork::Command(_)) {
+        stage.approval_required = fields.text("approval").as_deref() == Some("required");
+        stage.confinement = read_confinement(&fields, &place, report);
+    }
     stage.guardrail = fields.boolean("guardrail").unwrap_or_else(|| mentions_spec_guard(&stage));
     if let Some(plan) = fields.object("plan") {
         stage.aliases = plan.texts("aliases").unwrap_or_default();
@@ -401,6 +401,7 @@ fn read_work(
                 sandbox: fields.text("sandbox"),
                 profile: fields.text("profile"),
                 arguments: fields.texts("arguments").unwrap_or_default(),
+                thread: None,
             }))
         }
         Kind::Gate => {
@@ -486,6 +487,33 @@ fn read_retry(fields: &Fields<'_, '_>, place: &str, report: &Report<'_>) -> Retr
 
 /// The seeds' mode policy: an explicit yes or no to the cloud wins over every later hint; the
 /// stage's own keys come before those of its `plan`.
+/// Reads the sandbox a command stage names; the network and the roots need one.
+fn read_confinement(fields: &Fields<'_, '_>, place: &str, report: &Report<'_>) -> Option<Confinement> {
+    let mode = match fields.text("sandbox").as_deref() {
+        Some("read-only") => SandboxMode::ReadOnly,
+        Some("workspace-write") => SandboxMode::WorkspaceWrite,
+        Some("danger-full-access") => SandboxMode::DangerFullAccess,
+        _ => {
+            for key in ["network", "writable_roots"] {
+                if let Some(range) = fields.range(key) {
+                    report.add(range, format!("`{key}` of {place} needs a `sandbox` beside it"));
+                }
+            }
+            return None;
+        }
+    };
+    let network = match fields.text("network").as_deref() {
+        Some("on") => Some(NetworkAccess::On),
+        Some("off") => Some(NetworkAccess::Off),
+        _ => None,
+    };
+    let writable_roots = fields.texts("writable_roots").unwrap_or_default();
+    if let (Some(range), true) = (fields.range("writable_roots"), mode != SandboxMode::WorkspaceWrite) {
+        report.add(range, format!("`writable_roots` of {place} counts in a `workspace-write` sandbox only"));
+    }
+    Some(Confinement { mode, network, writable_roots })
+}
+
 fn read_execution(fields: &Fields<'_, '_>) -> ExecutionMode {
     let plan = fields.object("plan");
     let cloud = fields

@@ -31,6 +31,12 @@ impl Environment {
         Self { variables: std::env::vars_os().collect(), current_directory: std::env::current_dir().ok() }
     }
 
+    /// The same with another working directory.
+    #[must_use]
+    pub fn in_directory(self, directory: impl Into<PathBuf>) -> Self {
+        Self { current_directory: Some(directory.into()), ..self }
+    }
+
     /// The value of a variable, unless it is unset or empty.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())

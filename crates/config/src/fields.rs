@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::{Range, Ranged as _};
 
-use crate::keys::{Key, Shape, snake_case, spellings};
+use crate::keys::{ACP, AGENTS, Key, Shape, snake_case, spellings};
 use crate::problem::{Report, did_you_mean, shown};
 
 /// A value and where it stands.
@@ -271,6 +271,7 @@ fn check(shape: &'static Shape, value: &Value<'_>, what: &str, report: &Report<'
         Shape::Count { least, most } => check_count(least, most, value, what, report),
         Shape::Duration { zero } => check_duration(zero, value, what, report),
         Shape::Choice(words) => check_choice(words, value, what, report),
+        Shape::Agent => check_agent(value, what, report),
         Shape::Texts => {
             for element in expect_array(what, "an array of strings", value, report) {
                 expect_saying(&format!("an entry of {what}"), element, report);
@@ -333,6 +334,23 @@ fn check_choice(words: &'static [&'static str], value: &Value<'_>, what: &str, r
         report.add_with(value.range(), format!("{what} cannot be `{}`", shown(read)), || {
             did_you_mean(read, words.iter().copied())
         });
+    }
+}
+
+fn check_agent(value: &Value<'_>, what: &str, report: &Report<'_>) {
+    let Some(read) = expect_text(what, "a string", value, report) else { return };
+    match read.strip_prefix(ACP) {
+        Some(command) if shlex::split(command).is_none_or(|words| words.is_empty()) => {
+            report.add_with(value.range(), format!("{what} names no command after `{ACP}`"), || {
+                Some(format!("write the command that starts the agent, as in \"{ACP}gemini --acp\""))
+            });
+        }
+        None if !AGENTS.contains(&read) => {
+            report.add_with(value.range(), format!("{what} cannot be `{}`", shown(read)), || {
+                Some(format!("known are `{}` and `{ACP}<command>`", AGENTS.join("`, `")))
+            });
+        }
+        _ => {}
     }
 }
 

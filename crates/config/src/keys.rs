@@ -35,6 +35,8 @@ pub(crate) enum Shape {
     },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// One of [`AGENTS`], or `acp:` and a command line.
+    Agent,
     /// A list of texts.
     Texts,
     PipelineId,
@@ -64,8 +66,10 @@ pub(crate) enum Shape {
 /// Longest time that can be asked for: 366 days, the bound of duration texts.
 const LONGEST_MILLIS: u64 = 366 * 24 * 3600 * 1000;
 
-/// Agents that a stage can name.
-pub(crate) const AGENTS: &[&str] = &["codex"];
+/// Agents that a stage can name, the usual one first.
+pub(crate) const AGENTS: &[&str] = &["codex", "codex-app-server", "claude"];
+/// What stands before the command line of an agent that speaks the Agent Client Protocol.
+pub(crate) const ACP: &str = "acp:";
 
 const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     Key { name, also: &[], shape, doc }
@@ -243,11 +247,32 @@ const NESTED_KEYS: &[Key] = &[
     },
 ];
 
-const COMMAND_KEYS: &[Key] =
-    &[key("command", Shape::Command, "A line for `/bin/sh -c`, or a program with its arguments.")];
+const COMMAND_KEYS: &[Key] = &[
+    key("command", Shape::Command, "A line for `/bin/sh -c`, or a program with its arguments."),
+    key(
+        "approval",
+        Shape::Choice(&["required", "not-required"]),
+        "Whether a person must agree before the command runs; `not-required` when left out.",
+    ),
+    key(
+        "sandbox",
+        Shape::Choice(&["read-only", "workspace-write", "danger-full-access"]),
+        "Sandbox of the command; that of the person's own settings when left out.",
+    ),
+    key("network", Shape::Choice(&["off", "on"]), "Network of the sandboxed command; `off` when left out."),
+    key(
+        "writable_roots",
+        Shape::Texts,
+        "Folders a workspace-write sandbox opens besides, absolute or relative to the repository.",
+    ),
+];
 
 const AGENT_KEYS: &[Key] = &[
-    key("agent", Shape::Choice(AGENTS), "Which agent; `codex` when left out."),
+    key(
+        "agent",
+        Shape::Agent,
+        "Which agent: `codex`, `codex-app-server`, `claude`, or `acp:` and a command line; `codex` when left out.",
+    ),
     key("prompt", Shape::Text, "What the agent is asked: a template with `task`, `run` and `stages`."),
     key("prompt_file", Shape::InnerPath, "A file with the prompt template, relative to the repository."),
     key("model", Shape::Text, "Model name passed to the agent."),

@@ -114,6 +114,12 @@ fn values(shape: &'static Shape) -> Value {
             "pattern": r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ms|s|m|min|h)\s*$",
         }),
         Shape::Choice(words) => json!({ "enum": words }),
+        Shape::Agent => json!({
+            "anyOf": [
+                { "enum": crate::keys::AGENTS },
+                { "type": "string", "pattern": format!(r"^{}\s*\S", crate::keys::ACP) },
+            ],
+        }),
         Shape::Texts => json!({ "type": "array", "items": text() }),
         Shape::PipelineId | Shape::StageId => id(),
         Shape::StageIds => json!({ "type": "array", "items": id(), "uniqueItems": true }),

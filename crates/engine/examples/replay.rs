@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use co_engine::{Decision, Effect, Input, RunState, decide, start};
 use co_model::{
-    AttemptExit, AttemptReport, CommandLine, Event, EventSeq, ExecutionMode, Needs, OutputStats, Pipeline,
-    PipelineId, PipelineSource, Recorded, RetryOn, RetryPolicy, Role, RunCreated, RunId, RunSettings, Stage,
-    StageId, StageWork, TaskId, Timestamp, When,
+    AttemptExit, AttemptReport, CommandLine, Event, EventSeq, Needs, Pipeline, PipelineId, PipelineSource,
+    Recorded, RetryOn, RetryPolicy, RunCreated, RunId, RunSettings, Stage, StageId, StageWork, TaskId,
+    Timestamp,
 };
 use indexmap::IndexMap;
 
@@ -49,7 +49,7 @@ fn drive(pipeline: Pipeline, attempts: u32) -> (Vec<Recorded>, Duration) {
         settings: RunSettings::default(),
     };
     let begun = Instant::now();
-    let Decision { events, effects } = start(now, created).unwrap();
+    let Decision { events, effects, .. } = start(now, created).unwrap();
     let mut log = Vec::new();
     let mut append = |events: Vec<Event>, state: &mut Option<RunState>| {
         for event in events {
@@ -68,7 +68,7 @@ fn drive(pipeline: Pipeline, attempts: u32) -> (Vec<Recorded>, Duration) {
         let Effect::Launch { stage, attempt, .. } = effect else { continue };
         let report = report(i32::from(attempt < attempts));
         let input = Input::AttemptFinished { stage, attempt, report };
-        let Decision { events, effects } = decide(state.as_ref().unwrap(), now, input).unwrap();
+        let Decision { events, effects, .. } = decide(state.as_ref().unwrap(), now, input).unwrap();
         append(events, &mut state);
         open.extend(effects);
     }
@@ -77,16 +77,9 @@ fn drive(pipeline: Pipeline, attempts: u32) -> (Vec<Recorded>, Duration) {
 
 fn report(code: i32) -> Box<AttemptReport> {
     Box::new(AttemptReport {
-        exit: AttemptExit::Code(code),
         duration: Duration::from_millis(5),
         summary: "done".into(),
-        output: OutputStats::default(),
-        survivors_killed: 0,
-        produced: IndexMap::new(),
-        missing_outputs: Vec::new(),
-        agent: None,
-        selection: None,
-        objection: None,
+        ..AttemptReport::new(AttemptExit::Code(code))
     })
 }
 
@@ -104,26 +97,12 @@ fn retrying(mut pipeline: Pipeline, attempts: u32) -> Pipeline {
 fn pipeline(stages: usize, independent: bool) -> Pipeline {
     let needs = if independent { Needs::Declared(Vec::new()) } else { Needs::PreviousStage };
     let stage = |number: usize| Stage {
-        id: StageId::new(format!("stage-{number:04}")).unwrap(),
         title: format!("Stage {number}"),
-        work: StageWork::Command(CommandLine::Shell("true".into())),
-        cwd: None,
-        env: IndexMap::new(),
-        timeout: None,
-        retry: RetryPolicy::NEVER,
-        allow_failure: false,
         needs: needs.clone(),
-        when: When::Success,
-        inputs: IndexMap::new(),
-        outputs: IndexMap::new(),
-        summary_hint: None,
-        role: Role::Builder,
-        execution: ExecutionMode::Unset,
-        capabilities: Vec::new(),
-        guardrail: false,
-        aliases: Vec::new(),
-        default_target: false,
-        runnable: true,
+        ..Stage::new(
+            StageId::new(format!("stage-{number:04}")).unwrap(),
+            StageWork::Command(CommandLine::Shell("true".into())),
+        )
     };
     Pipeline {
         id: PipelineId::new("bench").unwrap(),

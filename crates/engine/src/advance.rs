@@ -2,7 +2,8 @@
 //! the run when nothing is left.
 
 use co_model::{
-    Actor, Event, Recorded, Role, RunOutcome, SkipReason, StageId, StageOutcome, StageWork, Timestamp, When,
+    Actor, CallId, Event, Grant, GrantId, Recorded, Role, RunOutcome, SkipReason, StageId, StageOutcome,
+    StageWork, Timestamp, When,
 };
 use co_model::{EventSeq, FailureReason};
 
@@ -34,6 +35,14 @@ impl Draft {
 
     pub(crate) fn effect(&mut self, effect: Effect) {
         self.decision.effects.push(effect);
+    }
+
+    pub(crate) fn give_grant(&mut self, grant: Grant) {
+        self.decision.grants.push(grant);
+    }
+
+    pub(crate) fn use_grant(&mut self, grant: GrantId) {
+        self.decision.used.push(grant);
     }
 
     pub(crate) fn finish(mut self) -> Decision {
@@ -86,8 +95,14 @@ impl Draft {
             .map(|record| record.id().clone())
             .collect();
         for stage in expired {
-            self.push(Event::QuestionExpired { stage: stage.clone() });
+            self.push(Event::QuestionExpired { stage: stage.clone(), call: None });
             self.fail_stage(&stage, FailureReason::Unanswered);
+        }
+        let late = self.state.open_questions().into_iter().filter(|asked| asked.expires_at <= self.now);
+        let late: Vec<(StageId, CallId)> =
+            late.filter_map(|asked| Some((asked.stage.clone(), asked.call?.call.clone()))).collect();
+        for (stage, call) in late {
+            self.expired(&stage, &call);
         }
     }
 
@@ -140,6 +155,7 @@ impl Draft {
         let due = match record.state {
             StageState::Pending | StageState::Interrupted => true,
             StageState::Backoff { due_at, .. } => due_at <= self.now,
+            StageState::Consenting { .. } => record.may_begin(),
             _ => false,
         };
         if !due {
@@ -159,13 +175,26 @@ impl Draft {
         match &record.definition.work {
             StageWork::Gate(gate) => {
                 let expires_at = self.now.plus(gate.expires_after);
-                self.push(Event::QuestionAsked { stage, message: gate.message.clone(), expires_at });
+                let message = gate.message.clone();
+                self.push(Event::QuestionAsked { stage, message, expires_at, call: None });
                 self.effect(Effect::WakeAt(expires_at));
             }
             _ if *running >= limit => {}
-            StageWork::Command(_) | StageWork::Agent(_) => {
+            StageWork::Agent(_) => {
                 *running += 1;
                 self.launch(&stage);
+            }
+            StageWork::Command(_) => {
+                if matches!(record.state, StageState::Pending | StageState::Interrupted) {
+                    self.request_command(&stage, None);
+                }
+                let ready = self.state.stage(&stage).is_some_and(|record| {
+                    record.may_begin() || matches!(record.state, StageState::Backoff { .. })
+                });
+                if ready {
+                    *running += 1;
+                    self.launch(&stage);
+                }
             }
             StageWork::Pipeline(nested) => match record.child_id(self.state.run()) {
                 Ok(run) => {
@@ -191,8 +220,9 @@ impl Draft {
             StageWork::Agent(_) => (record.thread.clone(), record.turn.clone()),
             _ => (None, Vec::new()),
         };
+        let sandbox = record.sandbox();
         self.push(Event::AttemptStarting { stage: stage.clone(), attempt });
-        self.effect(Effect::Launch { stage: stage.clone(), attempt, thread, steer });
+        self.effect(Effect::Launch { stage: stage.clone(), attempt, thread, steer, sandbox });
     }
 
     fn judge(&mut self) {

@@ -1,16 +1,22 @@
 //! From an input to events and effects.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
 use co_model::{
-    Actor, AttemptExit, AttemptReport, Command, Envelope, Event, EventSeq, FailureReason, Recorded, Role,
-    RunCreated, RunId, RunOutcome, SkipReason, StageId, StageOutcome, StageWork, Timestamp, Verdict,
+    Actor, ApprovalPolicy, AttemptExit, AttemptReport, CallId, CallOrigin, CallOutcome, CallRequest,
+    CallStatus, Command, Envelope, Event, EventSeq, FailureReason, Recorded, Role, RunCreated, RunId,
+    RunOutcome, SandboxMode, SandboxPolicy, SkipReason, StageId, StageOutcome, StageWork, Timestamp, ToolUse,
+    Verdict,
 };
 
 use crate::advance::Draft;
+use crate::call::{CallState, OpenCall, choose_question};
 use crate::drift::compare;
 use crate::effect::{Decision, Effect, Input};
 use crate::plan::{PlanError, PlanRequest, plan};
 use crate::retry::backoff;
-use crate::stage::{StageRecord, StageState};
+use crate::stage::{AttemptEnd, AttemptRecord, StageRecord, StageState};
 use crate::state::{Phase, RunState};
 
 /// Says why a command takes no effect.
@@ -39,6 +45,18 @@ pub enum Refusal {
     Ambiguous {
         /// The stages.
         stages: Vec<StageId>,
+    },
+    /// Several calls of a stage wait for an answer.
+    #[error("name the call: {} are open", .calls.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", "))]
+    AmbiguousCall {
+        /// The calls.
+        calls: Vec<CallId>,
+    },
+    /// No question about that call is open.
+    #[error("no question is open about call `{call}`; it was answered, or never asked")]
+    NoSuchQuestion {
+        /// The call.
+        call: CallId,
     },
     /// The answer came too late.
     #[error("the question of stage `{stage}` expired at {expired_at}")]
@@ -102,10 +120,60 @@ pub fn decide(state: &RunState, now: Timestamp, input: Input) -> Result<Decision
     match input {
         Input::Tick => {}
         Input::Command(envelope) => command(&mut draft, envelope)?,
-        Input::AttemptStarted { stage, attempt, process } => {
+        Input::AttemptStarted { stage, attempt, process, layers, weaker } => {
             let known = state.stage(&stage).and_then(StageRecord::process) == Some(process.as_str());
             if is_current(state, &stage, attempt) && !known {
+                let call = state.stage(&stage).and_then(StageRecord::own_call);
+                if let Some(call) = call.map(|open| open.request.call.clone()) {
+                    draft.push(Event::CallStarted { stage: stage.clone(), call, layers, weaker });
+                }
                 draft.push(Event::AttemptStarted { stage, attempt, process });
+            }
+            return Ok(draft.into_decision());
+        }
+        Input::CallWanted(request) => {
+            if is_current(state, &request.stage, request.attempt) && state.phase == Phase::Running {
+                draft.request_of_agent(*request);
+            }
+        }
+        Input::Consulted { stage, call, grants } => {
+            if state.phase == Phase::Running {
+                draft.consulted(&stage, &call, &grants);
+            }
+        }
+        Input::AgentCallStarted { stage, attempt, item, tool, cwd } => {
+            if is_current(state, &stage, attempt) {
+                agent_call_started(&mut draft, &stage, attempt, item, tool, cwd);
+            }
+            return Ok(draft.into_decision());
+        }
+        Input::AgentCallFinished { stage, attempt, item, outcome } => {
+            if is_current(state, &stage, attempt) {
+                for call in calls_of(state, &stage, &item, |_| true) {
+                    draft.call_finished(&stage, call, outcome.clone());
+                }
+            }
+            return Ok(draft.into_decision());
+        }
+        Input::AgentCallWithdrawn { stage, attempt, item } => {
+            if is_current(state, &stage, attempt) {
+                let waits = |open: &OpenCall| {
+                    matches!(open.state, CallState::Weighing | CallState::Asking { .. })
+                        && open.request.origin == CallOrigin::Agent(item.clone())
+                };
+                for call in calls_of(state, &stage, &item, waits) {
+                    let (exit_code, duration, detail) = (None, None, None);
+                    let outcome = CallOutcome { status: CallStatus::Declined, exit_code, duration, detail };
+                    draft.call_finished(&stage, call, outcome);
+                }
+            }
+            return Ok(draft.into_decision());
+        }
+        Input::SteerTaken { stage, attempt, count } => {
+            let waiting = state.stage(&stage).map_or(0, |record| record.steer.len());
+            let count = count.min(u32::try_from(waiting).unwrap_or(u32::MAX));
+            if is_current(state, &stage, attempt) && count > 0 {
+                draft.push(Event::SteerDelivered { stage, count, in_turn: true });
             }
             return Ok(draft.into_decision());
         }
@@ -128,7 +196,7 @@ pub fn decide(state: &RunState, now: Timestamp, input: Input) -> Result<Decision
             owner_gone(&mut draft, detail);
             return Ok(draft.into_decision());
         }
-        Input::Resume { actor, reason, pipeline, nested } => {
+        Input::Resume { actor, reason, pipeline, nested, policy } => {
             resume(
                 &mut draft,
                 Event::ResumeAccepted {
@@ -137,6 +205,7 @@ pub fn decide(state: &RunState, now: Timestamp, input: Input) -> Result<Decision
                     drift: compare(state.pipeline(), &pipeline),
                     pipeline: (*state.pipeline() != *pipeline).then_some(pipeline),
                     nested: (state.created.nested != nested).then_some(nested),
+                    policy: (*state.policy() != *policy).then_some(policy),
                 },
             )?;
         }
@@ -160,15 +229,18 @@ fn command(draft: &mut Draft, envelope: Envelope) -> Result<(), Refusal> {
                 cancel(draft, &actor, reason.as_deref());
             }
         }
-        Command::Answer { stage, verdict, reason } => {
-            let asking = |record: &StageRecord| matches!(record.state, StageState::Asking { .. });
-            let stage = choose(&draft.state, stage, asking, |stage| Refusal::NoQuestion { stage })?;
-            if let Some(StageState::Asking { expires_at, .. }) = draft.state.stage(&stage).map(|r| &r.state)
-                && *expires_at <= draft.now
-            {
-                return Err(Refusal::Expired { expired_at: *expires_at, stage });
+        Command::Answer { stage, call, scope, verdict, reason } => {
+            let asked = choose_question(&draft.state, stage.as_ref(), call.as_ref())?;
+            if asked.expires_at <= draft.now {
+                return Err(Refusal::Expired { expired_at: asked.expires_at, stage: asked.stage });
             }
-            draft.push(Event::QuestionAnswered { stage: stage.clone(), verdict, actor, reason });
+            let stage = asked.stage;
+            if let Some(call) = asked.call {
+                draft.answered((&stage, &call), (verdict, scope), &actor, reason);
+                return Ok(());
+            }
+            let (call, scope) = (None, None);
+            draft.push(Event::QuestionAnswered { stage: stage.clone(), verdict, actor, reason, call, scope });
             match verdict {
                 Verdict::Approve => draft.finish_stage(&stage, StageOutcome::Succeeded),
                 Verdict::Deny => draft.fail_stage(&stage, FailureReason::Denied),
@@ -183,10 +255,60 @@ fn command(draft: &mut Draft, envelope: Envelope) -> Result<(), Refusal> {
                     && matches!(record.state, StageState::Attempting { .. })
             };
             let stage = choose(&draft.state, stage, at_work, |stage| Refusal::NoAgent { stage })?;
-            draft.push(Event::SteerAccepted { stage, message, actor });
+            draft.push(Event::SteerAccepted { stage: stage.clone(), message: message.clone(), actor });
+            if let Some(attempt) = draft.state.stage(&stage).and_then(|record| record.attempts.last()) {
+                let attempt = attempt.number;
+                draft.effect(Effect::Steer { stage, attempt, message });
+            }
         }
     }
     Ok(())
+}
+
+/// The open calls that an agent knows by this id, as far as they fit.
+///
+/// There is more than one when it asked for consent to another try, or in the course of the call:
+/// the id has a `#` and more after it then.
+fn calls_of(state: &RunState, stage: &StageId, item: &str, fits: impl Fn(&OpenCall) -> bool) -> Vec<CallId> {
+    let is_named =
+        |own: &str| own.strip_prefix(item).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'));
+    let of_agent = |request: &CallRequest| matches!(&request.origin, CallOrigin::Agent(own) if is_named(own));
+    let calls = state.stage(stage).into_iter().flat_map(|record| &record.calls);
+    let found = calls.filter(|open| of_agent(&open.request) && fits(open));
+    found.map(|open| open.request.call.clone()).collect()
+}
+
+/// Records what an agent does. What it had asked for is begun; what it did not ask for is told.
+fn agent_call_started(
+    draft: &mut Draft,
+    stage: &StageId,
+    attempt: u32,
+    item: String,
+    tool: ToolUse,
+    cwd: String,
+) {
+    let Some(record) = draft.state.stage(stage) else { return };
+    let approved = |open: &OpenCall| matches!(open.state, CallState::Approved(_));
+    let mut begun = calls_of(&draft.state, stage, &item, approved);
+    if begun.is_empty() && calls_of(&draft.state, stage, &item, |_| true).is_empty() {
+        let call = record.next_call();
+        begun.push(draft.told(CallRequest {
+            call,
+            stage: stage.clone(),
+            attempt,
+            origin: CallOrigin::Agent(item),
+            tool,
+            cwd,
+            tty: false,
+            sandbox: draft.state.policy().sandbox.clone().unwrap_or(SandboxPolicy::FULL_ACCESS),
+            escalated: false,
+            reason: None,
+        }));
+    }
+    for call in begun {
+        let stage = stage.clone();
+        draft.push(Event::CallStarted { stage, call, layers: Vec::new(), weaker: None });
+    }
 }
 
 /// The stage that was named, or the only one that fits.
@@ -243,12 +365,31 @@ fn attempt_finished(draft: &mut Draft, stage: &StageId, attempt: u32, report: Bo
     let Some(record) = draft.state.stage(stage).cloned() else { return };
     let verdict = classify(&report);
     let selection = report.selection.clone();
+    let (denied, transient) = (report.sandbox_denied, report.transient.is_some());
+    let ended = outcome_of(&report);
     draft.push(Event::AttemptFinished { stage: stage.clone(), attempt, report });
+    let own = record.own_call().map(|open| open.request.clone());
     let cancelling = matches!(draft.state.phase, Phase::Cancelling { .. });
+    let wait = match &verdict {
+        Err(Some(_)) if transient && !cancelling => transient_wait(draft, stage, attempt),
+        Err(Some(reason)) if !cancelling && !denied => {
+            backoff(&record.definition.retry, reason, record.counted_attempts)
+        }
+        _ => None,
+    };
+    // A call that is tried again is the same call; those of an agent are gone with it.
+    if wait.is_none()
+        && let Some(own) = &own
+    {
+        draft.call_finished(stage, own.call.clone(), ended);
+    }
+    if wait.is_none() || own.is_none() {
+        draft.drop_calls(stage, CallStatus::Lost);
+    }
     match verdict {
         Ok(()) if !cancelling && !record.steer.is_empty() => {
             let count = u32::try_from(record.steer.len()).unwrap_or(u32::MAX);
-            draft.push(Event::SteerDelivered { stage: stage.clone(), count });
+            draft.push(Event::SteerDelivered { stage: stage.clone(), count, in_turn: false });
             draft.launch(stage);
         }
         Ok(()) => {
@@ -262,19 +403,62 @@ fn attempt_finished(draft: &mut Draft, stage: &StageId, attempt: u32, report: Bo
         }
         Err(None) => draft.finish_stage(stage, StageOutcome::Cancelled),
         Err(Some(_)) if cancelling => draft.finish_stage(stage, StageOutcome::Cancelled),
-        Err(Some(reason)) => match backoff(&record.definition.retry, &reason, record.counted_attempts) {
-            Some(wait) => {
-                let due_at = draft.now.plus(wait);
-                draft.push(Event::RetryScheduled { stage: stage.clone(), attempt: attempt + 1, due_at });
-                draft.effect(Effect::WakeAt(due_at));
-            }
-            None => draft.fail_stage(stage, reason),
-        },
+        Err(Some(_)) if let Some(wait) = wait => {
+            let due_at = draft.now.plus(wait);
+            draft.push(Event::RetryScheduled { stage: stage.clone(), attempt: attempt + 1, due_at });
+            draft.effect(Effect::WakeAt(due_at));
+        }
+        Err(Some(_)) if denied && may_escalate(draft, own.as_deref()) => {
+            let reason = format!("the sandbox stopped attempt {attempt}");
+            draft.request_command(stage, Some(reason));
+        }
+        Err(Some(reason)) => draft.fail_stage(stage, reason),
+    }
+}
+
+/// Whether what the sandbox stopped may be asked for without it. `never` asks nobody.
+fn may_escalate(draft: &Draft, own: Option<&CallRequest>) -> bool {
+    let asks = match draft.state.policy().approval {
+        ApprovalPolicy::Never => false,
+        ApprovalPolicy::OnRequest | ApprovalPolicy::Untrusted => true,
+        ApprovalPolicy::Granular(kinds) => kinds.sandbox_approval,
+    };
+    let confined = |request: &CallRequest| request.sandbox.mode != SandboxMode::DangerFullAccess;
+    asks && own.is_some_and(|request| !request.escalated && confined(request))
+}
+
+/// The wait before a failure that passes by itself is tried again, or `None` when it was tried enough.
+fn transient_wait(draft: &Draft, stage: &StageId, attempt: u32) -> Option<Duration> {
+    let record = draft.state.stage(stage)?;
+    let passing = |attempt: &&AttemptRecord| match &attempt.end {
+        AttemptEnd::Reported(report) => report.transient.is_some(),
+        AttemptEnd::Open | AttemptEnd::Lost => false,
+    };
+    let in_a_row = record.attempts.iter().rev().take_while(passing).count();
+    // The jitter is drawn from what tells this wait from every other one, so that a replay draws the same.
+    let mut hasher = DefaultHasher::new();
+    (draft.state.run(), stage, attempt).hash(&mut hasher);
+    co_policy::transient::delay(u32::try_from(in_a_row).unwrap_or(u32::MAX), hasher.finish())
+}
+
+/// How the stage's own call ended.
+fn outcome_of(report: &AttemptReport) -> CallOutcome {
+    let status = match &report.exit {
+        AttemptExit::Code(0) => CallStatus::Succeeded,
+        AttemptExit::Lost => CallStatus::Lost,
+        _ if report.sandbox_denied => CallStatus::SandboxDenied,
+        _ => CallStatus::Failed,
+    };
+    CallOutcome {
+        status,
+        exit_code: report.exit.code(),
+        duration: Some(report.duration),
+        detail: Some(report.summary.clone()),
     }
 }
 
 /// Reads success or failure off a report. `Err(None)` means we stopped it on request.
-fn classify(report: &AttemptReport) -> Result<(), Option<FailureReason>> {
+pub(crate) fn classify(report: &AttemptReport) -> Result<(), Option<FailureReason>> {
     let agent = report.agent.as_ref().and_then(|agent| agent.failure.as_ref());
     match (&report.exit, agent) {
         (AttemptExit::Cancelled, _) => Err(None),
@@ -382,6 +566,13 @@ fn resume(draft: &mut Draft, accepted: Event) -> Result<(), Refusal> {
     for record in &stages {
         if let StageState::Asking { expires_at, .. } = record.state {
             draft.effect(Effect::WakeAt(expires_at));
+        }
+        for open in &record.calls {
+            match &open.state {
+                CallState::Asking { expires_at, .. } => draft.effect(Effect::WakeAt(*expires_at)),
+                CallState::Weighing => draft.consult(&open.request),
+                CallState::Approved(_) | CallState::Started(_) => {}
+            }
         }
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! What comes into a decision and what goes out of it.
 
 use co_model::{
-    Actor, AttemptReport, Envelope, Event, Pipeline, PipelineId, RunId, RunOutcome, StageId, ThreadId,
-    Timestamp,
+    Actor, AttemptReport, CallDecision, CallId, CallOutcome, CallRequest, Envelope, Event, Grant, GrantId,
+    Pipeline, PipelineId, RunId, RunOutcome, SandboxPolicy, StageId, ThreadId, Timestamp, ToolPolicy,
+    ToolUse,
 };
 use indexmap::IndexMap;
 
@@ -21,6 +22,63 @@ pub enum Input {
         attempt: u32,
         /// The process, with what tells it from a later one of the same number.
         process: String,
+        /// The layers of the sandbox that hold, and what is missing of what was asked for.
+        layers: Vec<String>,
+        /// What the sandbox lacks of what was asked for.
+        weaker: Option<String>,
+    },
+    /// An agent asks consent for something. The call's id is given by the decision.
+    CallWanted(Box<CallRequest>),
+    /// The consents that may cover a call.
+    Consulted {
+        /// The stage it belongs to.
+        stage: StageId,
+        /// The call.
+        call: CallId,
+        /// Every consent to one of its keys.
+        grants: Vec<Grant>,
+    },
+    /// An agent has begun something.
+    AgentCallStarted {
+        /// The stage.
+        stage: StageId,
+        /// From 1.
+        attempt: u32,
+        /// The agent's own id for it.
+        item: String,
+        /// What it is.
+        tool: ToolUse,
+        /// Where, absolute.
+        cwd: String,
+    },
+    /// Something that an agent did is over.
+    AgentCallFinished {
+        /// The stage.
+        stage: StageId,
+        /// From 1.
+        attempt: u32,
+        /// The agent's own id for it.
+        item: String,
+        /// How it ended.
+        outcome: CallOutcome,
+    },
+    /// An agent no longer waits for the answer to what it asked.
+    AgentCallWithdrawn {
+        /// The stage.
+        stage: StageId,
+        /// From 1.
+        attempt: u32,
+        /// The agent's own id for it.
+        item: String,
+    },
+    /// An agent has taken up messages within its turn, the oldest first.
+    SteerTaken {
+        /// The stage.
+        stage: StageId,
+        /// From 1.
+        attempt: u32,
+        /// How many.
+        count: u32,
     },
     /// An agent has named its conversation.
     AgentThreadKnown {
@@ -64,6 +122,8 @@ pub enum Input {
         pipeline: Box<Pipeline>,
         /// The pipelines its nested stages lead to now.
         nested: IndexMap<PipelineId, Pipeline>,
+        /// The policy as it is now.
+        policy: Box<ToolPolicy>,
     },
 }
 
@@ -75,6 +135,11 @@ pub struct Decision {
     pub events: Vec<Event>,
     /// What to do once they are appended.
     pub effects: Vec<Effect>,
+    /// Consents that were given; recorded with the events.
+    pub grants: Vec<Grant>,
+    /// Consents of a limited number of uses that are used up by one; together with the events, or
+    /// nothing is recorded.
+    pub used: Vec<GrantId>,
 }
 
 /// Something to be done in the world. Each names the attempt or run it belongs to, so that doing
@@ -91,6 +156,38 @@ pub enum Effect {
         thread: Option<ThreadId>,
         /// Messages that make up the turn, instead of the stage's prompt.
         steer: Vec<String>,
+        /// The sandbox of a command; an agent is confined by its own.
+        sandbox: SandboxPolicy,
+    },
+    /// Looks up the consents to a call and comes back with [`Input::Consulted`].
+    Consult {
+        /// The stage it belongs to.
+        stage: StageId,
+        /// The call.
+        call: CallId,
+        /// What consents are bound to.
+        keys: Vec<String>,
+    },
+    /// Tells an agent what was decided.
+    Reply {
+        /// The stage.
+        stage: StageId,
+        /// From 1.
+        attempt: u32,
+        /// The agent's own id for what it asked.
+        item: String,
+        /// The decision.
+        decision: CallDecision,
+    },
+    /// Tells a working agent something, if it can be told within its turn; comes back with
+    /// [`Input::SteerTaken`] once it has taken it up.
+    Steer {
+        /// The stage.
+        stage: StageId,
+        /// From 1.
+        attempt: u32,
+        /// What it is told.
+        message: String,
     },
     /// Ends an attempt with everything it started.
     Stop {

@@ -5,6 +5,7 @@
 //! [`Effect`]s to perform afterwards.
 
 mod advance;
+mod call;
 mod decide;
 mod drift;
 mod effect;
@@ -16,11 +17,12 @@ mod retry;
 mod stage;
 mod state;
 
+pub use call::{CallCounts, CallState, DecidedCall, OpenCall, OpenQuestion, argv_of, shown};
 pub use decide::{Refusal, decide, start};
 pub use drift::compare;
 pub use effect::{Decision, Effect, Input};
 pub use guardrail::{GuardrailCounts, GuardrailStatus};
 pub use plan::{PlanError, PlanRequest, plan};
 pub use recovery::{OnResume, RecoveryPlan, RecoveryStep, Seen, plan_recovery};
-pub use stage::{AttemptEnd, AttemptRecord, StageRecord, StageState};
-pub use state::{Answered, Judged, Phase, ReplayError, ResumeRecord, RunState, Slot};
+pub use stage::{AttemptEnd, AttemptRecord, SandboxUse, StageRecord, StageState};
+pub use state::{Answered, Judged, MOST_DECISIONS, Phase, ReplayError, ResumeRecord, RunState, Slot};

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use co_model::{
-    AttemptReport, Event, IdError, RunId, RunOutcome, Stage, StageId, StageOutcome, StageStatus, StageWork,
-    ThreadId, Timestamp,
+    AttemptReport, CallId, CallOrigin, Event, FailureReason, IdError, RunId, RunOutcome, SandboxMode,
+    SandboxPolicy, Stage, StageId, StageOutcome, StageStatus, StageWork, ThreadId, Timestamp,
 };
+
+use crate::call::{CallState, OpenCall};
+use crate::decide::classify;
 
 /// Everything known about one stage of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,10 @@ pub struct StageRecord {
     pub counted_attempts: u32,
     /// The agent's conversation.
     pub thread: Option<ThreadId>,
+    /// The tool calls that are not over.
+    pub calls: Vec<OpenCall>,
+    /// How many tool calls were ever requested.
+    pub calls_requested: u32,
     /// Messages for the agent that were not handed over yet.
     pub steer: Vec<String>,
     /// Messages handed over as the turn under way; empty when the turn is the stage's prompt.
@@ -43,6 +50,11 @@ pub struct StageRecord {
 pub enum StageState {
     /// Not begun.
     Pending,
+    /// Its command waits for consent, or for its turn once it has it.
+    Consenting {
+        /// The call.
+        call: CallId,
+    },
     /// An attempt is being made.
     Attempting {
         /// From 1.
@@ -87,8 +99,21 @@ pub struct AttemptRecord {
     pub finished_at: Option<Timestamp>,
     /// Its process, once it existed.
     pub process: Option<String>,
+    /// The sandbox its command ran in; an agent is confined by its own.
+    pub sandbox: SandboxUse,
     /// How it ended.
     pub end: AttemptEnd,
+}
+
+/// The sandbox an attempt ran in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxUse {
+    /// What was asked for.
+    pub mode: SandboxMode,
+    /// The layers that hold, outermost first; known once its process exists.
+    pub layers: Vec<String>,
+    /// What is missing of what was asked for, when a weaker sandbox was accepted.
+    pub weaker: Option<String>,
 }
 
 /// How an attempt ended.
@@ -110,6 +135,8 @@ impl StageRecord {
             attempts: Vec::new(),
             counted_attempts: 0,
             thread: None,
+            calls: Vec::new(),
+            calls_requested: 0,
             steer: Vec::new(),
             turn: Vec::new(),
             child: None,
@@ -142,6 +169,10 @@ impl StageRecord {
                 StageStatus::Running
             }
             StageState::Asking { .. } => StageStatus::Waiting,
+            StageState::Consenting { call } => match self.call(call).map(|open| &open.state) {
+                Some(CallState::Asking { .. }) => StageStatus::Waiting,
+                _ => StageStatus::Running,
+            },
             StageState::Finished { outcome } => outcome.status(),
         }
     }
@@ -164,9 +195,48 @@ impl StageRecord {
         }
     }
 
+    /// An open call.
+    pub fn call(&self, id: &CallId) -> Option<&OpenCall> {
+        self.calls.iter().find(|open| open.request.call == *id)
+    }
+
+    /// The call that is the stage's own command, once it is requested.
+    pub fn own_call(&self) -> Option<&OpenCall> {
+        self.calls.iter().rev().find(|open| !matches!(open.request.origin, CallOrigin::Agent(_)))
+    }
+
+    /// The sandbox of the attempt to come: that of the stage's own call.
+    pub(crate) fn sandbox(&self) -> SandboxPolicy {
+        match self.own_call() {
+            Some(open) if !open.request.escalated => open.request.sandbox.clone(),
+            _ => SandboxPolicy::FULL_ACCESS,
+        }
+    }
+
+    /// Whether the stage's own command may be done.
+    pub(crate) fn may_begin(&self) -> bool {
+        let StageState::Consenting { call } = &self.state else { return false };
+        self.call(call).is_some_and(|open| matches!(open.state, CallState::Approved(_)))
+    }
+
+    pub(crate) fn next_call(&self) -> CallId {
+        CallId(format!("{}#{}", self.id(), self.calls_requested + 1))
+    }
+
+    /// Why the last attempt failed, when it did.
+    pub(crate) fn last_failure(&self) -> Option<FailureReason> {
+        classify(self.last_report()?).err().flatten()
+    }
+
     /// The process of the last attempt, once it existed.
     pub(crate) fn process(&self) -> Option<&str> {
         self.attempts.last()?.process.as_deref()
+    }
+
+    fn set_call(&mut self, id: &CallId, change: impl FnOnce(CallState) -> CallState) {
+        if let Some(open) = self.calls.iter_mut().find(|open| open.request.call == *id) {
+            open.state = change(open.state.clone());
+        }
     }
 
     fn attempt_mut(&mut self, number: u32) -> Option<&mut AttemptRecord> {
@@ -206,6 +276,7 @@ impl StageRecord {
         self.counted_attempts = 0;
         self.finished_at = None;
         self.left_out_by = None;
+        self.calls.clear();
     }
 
     /// Forgets what was begun under another definition.
@@ -221,7 +292,41 @@ impl StageRecord {
 /// The part of `evolve` that concerns one stage.
 pub(crate) fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp) {
     match event {
+        Event::CallRequested(request) => {
+            record.calls_requested += 1;
+            if !matches!(request.origin, CallOrigin::Agent(_)) {
+                record.calls.clear();
+                record.state = StageState::Consenting { call: request.call.clone() };
+                record.started_at.get_or_insert(at);
+            }
+            let request = Arc::new((**request).clone());
+            record.calls.push(OpenCall { request, requested_at: at, state: CallState::Weighing });
+        }
+        Event::CallDecided { call, decision, .. } if decision.approved => {
+            record.set_call(call, |_| CallState::Approved(decision.clone()));
+        }
+        Event::CallDecided { call, .. } | Event::CallFinished { call, .. } => {
+            record.calls.retain(|open| open.request.call != *call);
+        }
+        Event::CallStarted { call, layers, weaker, .. } => {
+            record.set_call(call, |state| match state {
+                CallState::Approved(decision) | CallState::Started(decision) => CallState::Started(decision),
+                other => other,
+            });
+            let own = record.own_call().is_some_and(|open| open.request.call == *call);
+            if let (true, Some(open)) = (own, record.attempts.last_mut()) {
+                open.sandbox.layers.clone_from(layers);
+                open.sandbox.weaker.clone_from(weaker);
+            }
+        }
+        // A consent given while nobody owned the run is found when the run goes on.
+        Event::QuestionAnswered { call: Some(call), .. } => record.set_call(call, |_| CallState::Weighing),
+        Event::QuestionAsked { call: Some(call), message, expires_at, .. } => {
+            record
+                .set_call(call, |_| CallState::Asking { message: message.clone(), expires_at: *expires_at });
+        }
         Event::AttemptStarting { attempt, .. } => {
+            let mode = record.sandbox().mode;
             record.state = StageState::Attempting { attempt: *attempt };
             record.counted_attempts += 1;
             record.started_at.get_or_insert(at);
@@ -230,6 +335,7 @@ pub(crate) fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp
                 started_at: at,
                 finished_at: None,
                 process: None,
+                sandbox: SandboxUse { mode, layers: Vec::new(), weaker: None },
                 end: AttemptEnd::Open,
             });
         }
@@ -253,9 +359,15 @@ pub(crate) fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp
             record.started_at.get_or_insert(at);
         }
         Event::SteerAccepted { message, .. } => record.steer.push(message.clone()),
-        Event::SteerDelivered { count, .. } => {
+        Event::SteerDelivered { count, in_turn, .. } => {
             let delivered = usize::try_from(*count).unwrap_or(usize::MAX).min(record.steer.len());
-            record.turn = record.steer.drain(..delivered).collect();
+            let messages = record.steer.drain(..delivered);
+            if *in_turn {
+                // The turn under way is what it was; its conversation holds the message now.
+                drop(messages);
+                return;
+            }
+            record.turn = messages.collect();
             // A turn that a person added is not a retry.
             record.counted_attempts = record.counted_attempts.saturating_sub(1);
         }
@@ -273,6 +385,7 @@ pub(crate) fn stage_event(record: &mut StageRecord, event: &Event, at: Timestamp
             }
             record.state = StageState::Finished { outcome: outcome.clone() };
             record.finished_at = Some(at);
+            record.calls.clear();
         }
         _ => {}
     }

@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use co_model::{
-    Actor, Drift, Event, EventSeq, Judgement, Pipeline, Recorded, Role, RunCreated, RunId, RunOutcome,
-    RunPlan, RunStatus, SkipReason, Stage, StageDrift, StageId, StageOutcome, Timestamp, Verdict,
+    Actor, CallDecision, CallId, DecisionSource, Drift, Event, EventSeq, Judgement, Pipeline, Recorded, Role,
+    RunCreated, RunId, RunOutcome, RunPlan, RunStatus, SkipReason, Stage, StageDrift, StageId, StageOutcome,
+    Timestamp, ToolPolicy, Verdict,
 };
 
+use crate::call::{CallCounts, DecidedCall};
 use crate::plan::needs_of;
 use crate::stage::{AttemptEnd, AttemptRecord, StageRecord, StageState, stage_event};
 
@@ -32,6 +34,10 @@ pub struct RunState {
     pub resumes: Vec<ResumeRecord>,
     /// Every answer of a person.
     pub answers: Vec<Answered>,
+    /// Decisions on tool calls that were not taken for granted: the first [`MOST_DECISIONS`] of them.
+    pub decisions: Arc<Vec<DecidedCall>>,
+    /// How many tool calls there were.
+    pub call_counts: CallCounts,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it began.
@@ -43,6 +49,9 @@ pub struct RunState {
     /// When the last event was recorded.
     pub updated_at: Timestamp,
 }
+
+/// How many decisions on tool calls a state keeps; all of them are in the log, and all are counted.
+pub const MOST_DECISIONS: usize = 1_000;
 
 /// One place in the order of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +201,8 @@ impl RunState {
             judgements: Vec::new(),
             resumes: Vec::new(),
             answers: Vec::new(),
+            decisions: Arc::default(),
+            call_counts: CallCounts::default(),
             created_at: first.at,
             started_at: None,
             completed_at: None,
@@ -203,6 +214,11 @@ impl RunState {
     /// The pipeline in force.
     pub fn pipeline(&self) -> &Pipeline {
         &self.created.pipeline
+    }
+
+    /// What decides what is asked, allowed and confined.
+    pub fn policy(&self) -> &ToolPolicy {
+        &self.created.settings.policy
     }
 
     /// The run's id.
@@ -269,7 +285,10 @@ impl RunState {
                 self.phase = Phase::Cancelling { actor: actor.clone(), reason: reason.clone() };
             }
             Event::RunInterrupted { detail } => self.interrupted(detail, *at),
-            Event::ResumeAccepted { actor, reason, drift, pipeline, nested } => {
+            Event::ResumeAccepted { actor, reason, drift, pipeline, nested, policy } => {
+                if let Some(policy) = policy {
+                    Arc::make_mut(&mut self.created).settings.policy = (**policy).clone();
+                }
                 if let Some(nested) = nested {
                     Arc::make_mut(&mut self.created).nested.clone_from(nested);
                 }
@@ -284,21 +303,35 @@ impl RunState {
                 self.phase = Phase::Finished { outcome: outcome.clone() };
                 self.completed_at = Some(*at);
             }
-            Event::QuestionAnswered { stage, verdict, actor, reason } => self.answers.push(Answered {
+            Event::CallRequested(request) => {
+                self.edit(&request.stage, recorded, |record| stage_event(record, event, *at))?;
+                self.call_counts.requested += 1;
+            }
+            Event::CallDecided { stage, call, decision } => {
+                self.note_decision(stage, call, decision, *at);
+                self.edit(stage, recorded, |record| stage_event(record, event, *at))?;
+            }
+            Event::QuestionAnswered { call: Some(_), stage, .. }
+            | Event::QuestionExpired { call: Some(_), stage } => {
+                self.edit(stage, recorded, |record| stage_event(record, event, *at))?;
+            }
+            Event::QuestionAnswered { stage, verdict, actor, reason, .. } => self.answers.push(Answered {
                 at: *at,
                 stage: stage.clone(),
                 verdict: Some(*verdict),
                 actor: actor.clone(),
                 reason: reason.clone(),
             }),
-            Event::QuestionExpired { stage } => self.answers.push(Answered {
+            Event::QuestionExpired { stage, .. } => self.answers.push(Answered {
                 at: *at,
                 stage: stage.clone(),
                 verdict: None,
                 actor: Actor::new("nobody"),
                 reason: None,
             }),
-            Event::AttemptStarting { stage, .. }
+            Event::CallStarted { stage, .. }
+            | Event::CallFinished { stage, .. }
+            | Event::AttemptStarting { stage, .. }
             | Event::AttemptStarted { stage, .. }
             | Event::AgentThreadKnown { stage, .. }
             | Event::AttemptFinished { stage, .. }
@@ -315,6 +348,17 @@ impl RunState {
         self.last_seq = *seq;
         self.updated_at = *at;
         Ok(())
+    }
+
+    fn note_decision(&mut self, stage: &StageId, call: &CallId, decision: &CallDecision, at: Timestamp) {
+        let Some(open) = self.stage(stage).and_then(|record| record.call(call)) else { return };
+        let request = Arc::clone(&open.request);
+        self.call_counts.note(decision);
+        let taken_for_granted = decision.source == DecisionSource::NotRequired;
+        if !taken_for_granted && self.decisions.len() < MOST_DECISIONS {
+            let decided = DecidedCall { at, request, decision: decision.clone() };
+            Arc::make_mut(&mut self.decisions).push(decided);
+        }
     }
 
     fn edit(
@@ -393,6 +437,8 @@ impl RunState {
                 }
                 if matches!(record.state, StageState::Attempting { .. }) {
                     record.state = StageState::Interrupted;
+                    // Whoever wanted them is gone; what was asked is asked again if it is wanted again.
+                    record.calls.clear();
                 }
             }
         }
@@ -423,7 +469,7 @@ impl RunState {
         for record in self.stages.iter_mut().filter(|record| !record.removed) {
             let keep = match &record.state {
                 // An open question goes on where it was; so does a child run, once its turn comes.
-                StageState::Asking { .. } => {
+                StageState::Asking { .. } | StageState::Consenting { .. } => {
                     let late = outdated.is_some_and(|first| record.definition.role > first);
                     !redefined.contains(record.id()) && !late
                 }
@@ -458,6 +504,7 @@ impl RunState {
             let stays_out = matches!(
                 &record.state,
                 StageState::Asking { .. }
+                    | StageState::Consenting { .. }
                     | StageState::Finished {
                         outcome: StageOutcome::Skipped {
                             reason: SkipReason::NotTargeted

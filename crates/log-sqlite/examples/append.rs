@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use co_log::{Append, Durability, EventLog, Lease, Owner, Progress, RunFilter, encode};
+use co_log::{Append, Consents, Durability, EventLog, Lease, Owner, Progress, RunFilter, encode};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::{Actor, Event, EventSeq, PipelineId, RunId, RunStatus, StageId, TaskId, Timestamp};
 use rusqlite::{Connection, params};
@@ -181,7 +181,16 @@ fn append<'a>(
     progress: &'a Progress,
     durability: Durability,
 ) -> Append<'a> {
-    Append { run, after: EventSeq(after), at: at(), events, progress, settled: &[], durability }
+    Append {
+        run,
+        after: EventSeq(after),
+        at: at(),
+        events,
+        progress,
+        settled: &[],
+        consents: Consents::default(),
+        durability,
+    }
 }
 
 /// About 400 bytes when stored.

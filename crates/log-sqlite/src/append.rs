@@ -135,6 +135,7 @@ pub(crate) fn record(
         let values = params![append.run.as_str(), signed(seq.0), word, detail];
         transaction.prepare_cached(statements::SETTLE)?.execute(values)?;
     }
+    crate::grants::record(transaction, append.consents)?;
     Ok(recorded)
 }
 

@@ -6,6 +6,7 @@
 mod append;
 mod error;
 mod file_system;
+mod grants;
 mod log;
 mod open;
 mod rows;

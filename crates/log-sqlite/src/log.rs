@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use co_log::{
-    Append, DecodeError, Durability, EventLog, InboxEntry, InboxSeq, Lease, LeaseHolder, LogError, Owner,
-    RunFilter, RunHead, StoredEvent, Submitted, TaskTotals, decode,
+    Append, DecodeError, Durability, EventLog, GrantFilter, InboxEntry, InboxSeq, Lease, LeaseHolder,
+    LogError, Owner, RunFilter, RunHead, StoredEvent, Submitted, TaskTotals, decode,
 };
-use co_model::{CommandKey, Envelope, EventSeq, Recorded, RunId, TaskId, Timestamp};
+use co_model::{
+    CommandKey, Envelope, EventSeq, Grant, GrantId, Recorded, Revocation, RunId, TaskId, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter};
 
 use crate::append::{self, Position};
 use crate::error::{Failure, damaged, folder_of};
 use crate::open::{self, Journal, OpenMode};
 use crate::rows::{self, instant, signed, unsigned};
-use crate::{file_system, statements};
+use crate::{file_system, grants, statements};
 
 /// Open commands a run may have.
 const INBOX_CAPACITY: i64 = 1_000;
@@ -337,6 +339,18 @@ impl EventLog for SqliteLog {
             transaction.prepare_cached(statements::VIEWS_WRITTEN)?.execute(values)?;
             Ok(())
         })
+    }
+
+    fn grants_of(&self, keys: &[String]) -> Result<Vec<Grant>, LogError> {
+        self.read(|connection| grants::of_keys(connection, keys))
+    }
+
+    fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>, LogError> {
+        self.read(|connection| grants::list(connection, filter))
+    }
+
+    fn revoke(&self, grant: &GrantId, revocation: &Revocation) -> Result<Option<Grant>, LogError> {
+        self.write(Durability::Synced, |transaction| grants::revoke(transaction, grant, revocation))
     }
 }
 

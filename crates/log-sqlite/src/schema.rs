@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 const APPLICATION_ID: i32 = 0x434F_454C;
 
 /// The steps; the database's version is the number of those it has seen. Only ever appended to.
-const STEPS: [&str; 1] = [include_str!("schema/1.sql")];
+const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The newest version this program knows.
 #[expect(clippy::cast_possible_truncation, reason = "there are never four billion steps")]

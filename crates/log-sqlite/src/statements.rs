@@ -98,6 +98,25 @@ pub(crate) const TOTALS: &str = "
 pub(crate) const VIEWS_WRITTEN: &str = "
     UPDATE runs SET views_seq = ?2, views_stale = ?2 < last_seq WHERE run = ?1 AND views_seq < ?2";
 
+pub(crate) const GIVE: &str = "
+    INSERT INTO grants (id, key, task, run, given_at, uses_left, revoked_by, revoked_at, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, NULL, ?7) ON CONFLICT (id) DO NOTHING";
+
+pub(crate) const USE_GRANT: &str = "
+    UPDATE grants SET uses_left = uses_left - 1
+    WHERE id = ?1 AND revoked_at IS NULL AND (uses_left IS NULL OR uses_left > 0)";
+
+pub(crate) const GRANTS_OF: &str =
+    "SELECT body, uses_left, revoked_by, revoked_at FROM grants WHERE key = ?1 ORDER BY rowid";
+
+pub(crate) const GRANTS: &str = "
+    SELECT body, uses_left, revoked_by, revoked_at FROM grants
+    WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR task = ?2) AND (?3 IS NULL OR run = ?3)
+    ORDER BY given_at DESC, rowid DESC LIMIT ?4";
+
+pub(crate) const REVOKE: &str =
+    "UPDATE grants SET revoked_by = ?2, revoked_at = ?3 WHERE id = ?1 AND revoked_at IS NULL";
+
 /// Builds the listing that a filter asks for.
 ///
 /// Every part is answered by one index in the order of the result; several statuses are merged,

@@ -9,6 +9,6 @@ pub mod suite;
 
 pub use format::{DecodeError, FORMAT_VERSION, StoredEvent, decode, encode};
 pub use store::{
-    Append, Durability, EventLog, InboxEntry, InboxSeq, Lease, LeaseHolder, LogError, Owner, Progress,
-    RunFilter, RunHead, Settlement, Submitted, TaskTotals,
+    Append, Consents, Durability, EventLog, GrantFilter, InboxEntry, InboxSeq, Lease, LeaseHolder, LogError,
+    Owner, Progress, RunFilter, RunHead, Settlement, Submitted, TaskTotals,
 };

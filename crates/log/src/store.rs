@@ -1,7 +1,8 @@
 //! What a store of events must do. Blocking: callers choose their own thread.
 
 use co_model::{
-    CommandKey, Envelope, Event, EventSeq, PipelineId, Recorded, RunId, RunStatus, TaskId, Timestamp,
+    CommandKey, Envelope, Event, EventSeq, Grant, GrantId, PipelineId, Recorded, Revocation, RunId,
+    RunStatus, TaskId, Timestamp,
 };
 
 use crate::DecodeError;
@@ -26,6 +27,7 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// [`LogError::LeaseLost`] when another owner has taken over, or the lease was given back;
     /// [`LogError::Conflict`] when `append.after` is not the last event;
+    /// [`LogError::GrantSpent`] when a consent of `append.consents` has no use left or was revoked;
     /// [`LogError::UnknownRun`]. Nothing is written then.
     fn append(&self, lease: &Lease, append: &Append<'_>) -> Result<Vec<Recorded>, LogError>;
 
@@ -123,6 +125,47 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// Only those of the store itself.
     fn views_written(&self, run: &RunId, seq: EventSeq) -> Result<(), LogError>;
+
+    /// Reads every consent that is bound to one of these keys, in the order in which they were given.
+    /// What is revoked, expired or used up is among them: whoever asks weighs it.
+    ///
+    /// # Errors
+    /// Only those of the store itself.
+    fn grants_of(&self, keys: &[String]) -> Result<Vec<Grant>, LogError>;
+
+    /// Lists consents, newest first.
+    ///
+    /// # Errors
+    /// Only those of the store itself.
+    fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>, LogError>;
+
+    /// Takes a consent back; the first revocation stands. `None` when there is no such consent.
+    ///
+    /// # Errors
+    /// Only those of the store itself.
+    fn revoke(&self, grant: &GrantId, revocation: &Revocation) -> Result<Option<Grant>, LogError>;
+}
+
+/// Which consents to list. Everything set must match.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GrantFilter {
+    /// This one.
+    pub grant: Option<GrantId>,
+    /// Given in a run of this task.
+    pub task: Option<TaskId>,
+    /// Given in this run.
+    pub run: Option<RunId>,
+    /// At most so many; 0 means 100.
+    pub limit: usize,
+}
+
+/// What an append does to consents, in the same transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Consents<'a> {
+    /// Consents that were given. One that is there already stays as it is.
+    pub given: &'a [Grant],
+    /// Consents of a limited number of uses, each used up by one. A grant listed twice is used twice.
+    pub used: &'a [GrantId],
 }
 
 /// What is written in one transaction.
@@ -140,6 +183,8 @@ pub struct Append<'a> {
     pub progress: &'a Progress,
     /// Inbox entries that these events answer.
     pub settled: &'a [(InboxSeq, Settlement)],
+    /// What happens to consents.
+    pub consents: Consents<'a>,
     /// Whether the append must survive a power cut before it returns.
     pub durability: Durability,
 }
@@ -346,6 +391,9 @@ pub enum LogError {
         /// What the writer had seen.
         seen: u64,
     },
+    /// A consent cannot be used: revoked, used up, or unknown.
+    #[error("consent `{0}` cannot be used any more")]
+    GrantSpent(GrantId),
     /// Too many open commands.
     #[error("the inbox of run `{0}` is full")]
     InboxFull(RunId),

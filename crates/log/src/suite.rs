@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a behaviour that is missing ends the test here")]
 
+mod grants;
 mod heads;
 mod inbox;
 mod lease;
@@ -14,6 +15,7 @@ mod runs;
 mod support;
 mod unowned;
 
+pub use grants::*;
 pub use heads::*;
 pub use inbox::*;
 pub use lease::*;
@@ -89,6 +91,12 @@ macro_rules! each_behaviour {
             heads_show_lagging_views
             totals_add_up_a_task
             views_written_never_goes_back
+            grants_are_found_by_key
+            a_grant_given_again_stays_as_it_was
+            a_grant_is_used_with_the_append_or_not_at_all
+            a_grant_without_a_limit_is_never_used_up
+            a_revoked_grant_is_kept_and_cannot_be_used
+            grants_match_every_filter
             one_of_many_acquirers_wins
             one_of_many_creators_wins
             many_appenders_lose_and_double_nothing

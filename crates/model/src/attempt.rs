@@ -1,5 +1,6 @@
 //! One try at a stage and what we observed of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -7,6 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::AgentOutcome;
 use crate::time::millis;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+pub(crate) const fn is_false(value: &bool) -> bool {
+    !*value
+}
 
 /// How an attempt ended, as observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +96,15 @@ pub struct AttemptReport {
     pub output: OutputStats,
     /// Processes that were still there and had to be killed.
     pub survivors_killed: u32,
+    /// Whether the sandbox, as far as can be told, stopped it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sandbox_denied: bool,
+    /// The class of a failure that passes by itself, such as a program that is just being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transient: Option<String>,
+    /// How often the privacy guard has taken something out of the output, by rule.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redactions: BTreeMap<String, u64>,
     /// Declared outputs by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub produced: IndexMap<String, ProducedFile>,
@@ -105,4 +120,25 @@ pub struct AttemptReport {
     /// A reviewer or tester stage's own verdict, which can only reject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objection: Option<String>,
+}
+
+impl AttemptReport {
+    /// A report of an attempt that left nothing but the way it ended.
+    pub fn new(exit: AttemptExit) -> Self {
+        Self {
+            exit,
+            duration: Duration::ZERO,
+            summary: String::new(),
+            output: OutputStats::default(),
+            survivors_killed: 0,
+            sandbox_denied: false,
+            transient: None,
+            redactions: BTreeMap::new(),
+            produced: IndexMap::new(),
+            missing_outputs: Vec::new(),
+            agent: None,
+            selection: None,
+            objection: None,
+        }
+    }
 }

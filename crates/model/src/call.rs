@@ -195,6 +195,12 @@ pub enum GrantScope {
 }
 
 impl GrantScope {
+    /// Whether it is for one time only.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    pub(crate) const fn is_once(&self) -> bool {
+        matches!(self, Self::Once)
+    }
+
     /// The scope as commands and listings spell it.
     pub const fn as_str(self) -> &'static str {
         match self {

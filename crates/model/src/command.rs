@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, CommandKey, StageId, Timestamp};
+use crate::{Actor, CallId, CommandKey, GrantScope, StageId, Timestamp};
 
 /// A request to a run, sent through its inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,10 +14,16 @@ pub enum Command {
         #[serde(default)]
         reason: Option<String>,
     },
-    /// Answers the open question of a gate.
+    /// Answers an open question: of a gate, or about a tool call.
     Answer {
         /// The stage that asks; `None` when exactly one question is open.
         stage: Option<StageId>,
+        /// The call it is about; `None` when exactly one question of the stage is open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallId>,
+        /// How far a yes to a call reaches.
+        #[serde(default, skip_serializing_if = "GrantScope::is_once")]
+        scope: GrantScope,
         /// Yes or no.
         verdict: Verdict,
         /// Why, for the record.

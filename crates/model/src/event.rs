@@ -4,8 +4,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, AttemptReport, CommandKey, ExecutionMode, Pipeline, PipelineId, Role, RunId, RunOutcome,
-    SkipReason, StageId, StageOutcome, TaskId, ThreadId, Timestamp, Verdict,
+    Actor, AttemptReport, CallDecision, CallId, CallOutcome, CallRequest, CommandKey, ExecutionMode,
+    GrantScope, Pipeline, PipelineId, Role, RunId, RunOutcome, SkipReason, StageId, StageOutcome, TaskId,
+    ThreadId, Timestamp, ToolPolicy, Verdict,
 };
 
 /// The position of an event in its run's log, from 1.
@@ -34,6 +35,40 @@ pub enum Event {
     RunPlanned(RunPlan),
     /// The run has begun.
     RunStarted,
+    /// Somebody wants something done.
+    CallRequested(Box<CallRequest>),
+    /// It may be done, or not. A stage's own command is tried from here on by attempts.
+    CallDecided {
+        /// The stage it belongs to.
+        stage: StageId,
+        /// The call.
+        call: CallId,
+        /// Whether, and on whose word.
+        decision: CallDecision,
+    },
+    /// It is being done.
+    CallStarted {
+        /// The stage it belongs to.
+        stage: StageId,
+        /// The call.
+        call: CallId,
+        /// The layers of the sandbox that hold, outermost first; empty without a sandbox, or when an
+        /// agent confines the call itself.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        layers: Vec<String>,
+        /// What the sandbox lacks of what was asked for, when a weaker one was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weaker: Option<String>,
+    },
+    /// It is over.
+    CallFinished {
+        /// The stage it belongs to.
+        stage: StageId,
+        /// The call.
+        call: CallId,
+        /// How it ended.
+        outcome: CallOutcome,
+    },
     /// An attempt is about to be made; whatever it starts carries its mark.
     AttemptStarting {
         /// The stage.
@@ -85,6 +120,9 @@ pub enum Event {
         message: String,
         /// Unanswered by then means no.
         expires_at: Timestamp,
+        /// The tool call that consent is asked for; `None` for the question of a gate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallId>,
     },
     /// The question was answered.
     QuestionAnswered {
@@ -97,11 +135,20 @@ pub enum Event {
         /// Why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// The tool call that consent was asked for; `None` for the question of a gate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallId>,
+        /// How far the consent reaches.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<GrantScope>,
     },
     /// Nobody answered in time.
     QuestionExpired {
-        /// The gate.
+        /// The gate, or the stage of the call.
         stage: StageId,
+        /// The tool call that consent was asked for; `None` for the question of a gate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallId>,
     },
     /// A message for a running agent was accepted.
     SteerAccepted {
@@ -112,12 +159,15 @@ pub enum Event {
         /// Who said it.
         actor: Actor,
     },
-    /// The messages so far were handed to the agent as a turn.
+    /// The first messages of those that wait were handed to the agent.
     SteerDelivered {
         /// The agent stage.
         stage: StageId,
-        /// How many messages went into the turn.
+        /// How many messages.
         count: u32,
+        /// Whether the agent took them up within the turn that was running; else they make up the next one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_turn: bool,
     },
     /// A nested pipeline is about to run, or to go on, as this run.
     ChildRunStarting {
@@ -180,6 +230,9 @@ pub enum Event {
         /// The pipelines its nested stages lead to from here on; `None` when unchanged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nested: Option<IndexMap<PipelineId, Pipeline>>,
+        /// The policy from here on; `None` when unchanged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<Box<ToolPolicy>>,
     },
     /// A request to go on was refused.
     ResumeBlocked {
@@ -213,6 +266,10 @@ impl Event {
             Self::RunCreated(_) => "run_created",
             Self::RunPlanned(_) => "run_planned",
             Self::RunStarted => "run_started",
+            Self::CallRequested(_) => "call_requested",
+            Self::CallDecided { .. } => "call_decided",
+            Self::CallStarted { .. } => "call_started",
+            Self::CallFinished { .. } => "call_finished",
             Self::AttemptStarting { .. } => "attempt_starting",
             Self::AttemptStarted { .. } => "attempt_started",
             Self::AgentThreadKnown { .. } => "agent_thread_known",
@@ -239,9 +296,10 @@ impl Event {
 
     /// Whether losing the event in a power cut would change what is done next.
     ///
-    /// The exception is a process's number: after a power cut the process is gone with it.
+    /// The exceptions are a process's number, for after a power cut the process is gone with it, and
+    /// what an agent does inside its turn, for that turn is made again.
     pub const fn is_transition(&self) -> bool {
-        !matches!(self, Self::AttemptStarted { .. })
+        !matches!(self, Self::AttemptStarted { .. } | Self::CallStarted { .. } | Self::CallFinished { .. })
     }
 }
 
@@ -272,14 +330,20 @@ pub struct RunSettings {
     pub retry_of: Option<RunId>,
     /// The stage asked for, as it was written.
     pub target: Option<String>,
-    /// Stored for the record and for the agents.
+    /// The approval policy that was asked for, as it was written.
     pub approval_policy: Option<String>,
+    /// What decides what is asked, allowed and confined.
+    #[serde(default, skip_serializing_if = "ToolPolicy::is_default")]
+    pub policy: ToolPolicy,
     /// What the task is, for prompts.
     pub description: Option<String>,
     /// Whether the task asks for parallel execution in the cloud.
     pub parallel: bool,
     /// Mode asked for by the task.
     pub mode: Option<ExecutionMode>,
+    /// The session the run belongs to: runs that one program serves until it ends share consents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// Absolute path of the directory the stages run in.
     pub workspace: String,
     /// Branch of the worktree made for this run, when one was made.

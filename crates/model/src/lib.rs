@@ -10,6 +10,7 @@ mod call;
 mod command;
 mod event;
 mod id;
+mod narrow;
 mod pipeline;
 mod policy;
 mod status;
@@ -27,9 +28,11 @@ pub use event::{
     SkippedStage, StageDrift,
 };
 pub use id::{Actor, CallId, CommandKey, GrantId, IdError, PipelineId, RunId, StageId, TaskId, ThreadId};
+pub use narrow::{narrowest_approval, narrowest_network, narrowest_sandbox};
 pub use pipeline::{
-    AgentStage, CommandLine, ExecutionMode, GateStage, Needs, NestedStage, OutputReference, Pipeline,
-    PipelineSet, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, Stage, StageWork, When,
+    AgentStage, CommandLine, Confinement, ExecutionMode, GateStage, Needs, NestedStage, OutputReference,
+    Pipeline, PipelineSet, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, Stage, StageSession,
+    StageWork, When,
 };
 pub use policy::{
     ApprovalPolicy, EnvironmentPolicy, GranularApproval, HostRule, InheritedEnvironment, NetworkAccess,

@@ -9,8 +9,9 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::is_false;
 use crate::time::{millis, optional_millis};
-use crate::{PipelineId, StageId};
+use crate::{NetworkAccess, PipelineId, SandboxMode, StageId};
 
 /// All pipelines a repository declares, in file order, built-in ones last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -138,6 +139,74 @@ pub struct Stage {
     pub default_target: bool,
     /// Whether a target may select the stage.
     pub runnable: bool,
+    /// Whether a person must agree before the stage's command runs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub approval_required: bool,
+    /// The sandbox of the stage's command; `None` follows the run's policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
+    /// Whether the stage's command runs on a terminal.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tty: bool,
+    /// The live session the stage's command runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<StageSession>,
+}
+
+impl Stage {
+    /// A builder stage after the one before it, titled by its id, with nothing else asked for.
+    pub fn new(id: StageId, work: StageWork) -> Self {
+        Self {
+            title: id.to_string(),
+            id,
+            work,
+            cwd: None,
+            env: IndexMap::new(),
+            timeout: None,
+            retry: RetryPolicy::NEVER,
+            allow_failure: false,
+            needs: Needs::PreviousStage,
+            when: When::Success,
+            inputs: IndexMap::new(),
+            outputs: IndexMap::new(),
+            summary_hint: None,
+            role: Role::Builder,
+            execution: ExecutionMode::Unset,
+            capabilities: Vec::new(),
+            guardrail: false,
+            aliases: Vec::new(),
+            default_target: false,
+            runnable: true,
+            approval_required: false,
+            confinement: None,
+            tty: false,
+            session: None,
+        }
+    }
+}
+
+/// The sandbox that a stage names for its command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The mode.
+    pub mode: SandboxMode,
+    /// The network; `None` follows the mode: off in a sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkAccess>,
+    /// Folders that may be written besides, absolute or relative to the workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writable_roots: Vec<String>,
+}
+
+/// A live session that a stage's command runs in: the same shell for every stage that names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageSession {
+    /// Its name within the run, or on this machine when it persists.
+    pub id: String,
+    /// Whether a session of that name that is there already is used, or refused.
+    pub reuse: bool,
+    /// Whether it outlives the run.
+    pub persist: bool,
 }
 
 /// What a stage does.
@@ -183,6 +252,9 @@ pub struct AgentStage {
     /// Further arguments for the agent, passed as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
+    /// The conversation that the first attempt continues; none begins a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
 }
 
 /// A prompt template, rendered with `task`, `run` and `stages`.

@@ -174,6 +174,18 @@ pub struct PrefixRule {
     pub justification: Option<String>,
 }
 
+impl PrefixRule {
+    /// Whether the rule speaks of a command whose first word counts as `program`: a rule over a bare
+    /// name can be asked about a path this way.
+    pub fn matches(&self, words: &[String], program: &str) -> bool {
+        let Some((first, rest)) = self.pattern.split_first() else { return false };
+        first.iter().any(|word| word == program)
+            && words.get(1..self.pattern.len()).is_some_and(|following| {
+                rest.iter().zip(following).all(|(alternatives, word)| alternatives.contains(word))
+            })
+    }
+}
+
 /// The variables a worker gets. The order of application is the order of the fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvironmentPolicy {
@@ -232,6 +244,13 @@ pub struct ToolPolicy {
     /// The rules of all files, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<PrefixRule>,
+    /// For the names of programs, the absolute paths that rules over the bare name speak of. A
+    /// name without an entry is any program of that name, as far as it makes a rule stricter.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub host_executables: IndexMap<String, Vec<String>>,
+    /// What the rules of all files say of hosts, for a network that is limited to allowed ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostRule>,
     /// The variables of workers.
     #[serde(default)]
     pub environment: EnvironmentPolicy,
@@ -243,6 +262,13 @@ pub struct ToolPolicy {
     pub sources: Vec<PolicySource>,
 }
 
+impl ToolPolicy {
+    /// Whether nobody said anything.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Default for ToolPolicy {
     /// What holds when nobody said anything: on request, no sandbox for declared commands, no rules.
     fn default() -> Self {
@@ -251,6 +277,8 @@ impl Default for ToolPolicy {
             sandbox: None,
             accept_weaker_sandbox: false,
             rules: Vec::new(),
+            host_executables: IndexMap::new(),
+            hosts: Vec::new(),
             environment: EnvironmentPolicy::default(),
             question_expires_after: Duration::from_hours(1),
             sources: Vec::new(),

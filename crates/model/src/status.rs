@@ -174,6 +174,8 @@ pub enum FailureReason {
     MissingOutputs(Vec<String>),
     /// The agent's turn did not succeed; the class of its failure.
     Agent(String),
+    /// A rule or the policy forbids it, with the reason.
+    Refused(String),
     /// A person said no.
     Denied,
     /// Nobody answered in time, which means no.
@@ -195,6 +197,7 @@ impl FailureReason {
             Self::NotRecorded(_) => "not-recorded",
             Self::MissingOutputs(_) => "missing-outputs",
             Self::Agent(_) => "agent-failed",
+            Self::Refused(_) => "refused",
             Self::Denied => "denied",
             Self::Unanswered => "unanswered",
             Self::InvalidSelection(_) => "invalid-selection",
@@ -210,7 +213,10 @@ impl fmt::Display for FailureReason {
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
             Self::TimedOut => f.write_str("its time was over"),
             Self::Lost => f.write_str("nobody saw how it ended"),
-            Self::NotStarted(why) | Self::NotRecorded(why) | Self::InvalidSelection(why) => f.write_str(why),
+            Self::NotStarted(why)
+            | Self::NotRecorded(why)
+            | Self::InvalidSelection(why)
+            | Self::Refused(why) => f.write_str(why),
             Self::MissingOutputs(names) => write!(f, "declared outputs are missing: {}", names.join(", ")),
             Self::Agent(class) => write!(f, "the agent's turn failed ({class})"),
             Self::Denied => f.write_str("it was denied"),

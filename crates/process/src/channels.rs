@@ -8,17 +8,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use crate::excerpt::Excerpt;
+use crate::live::{Connection, END_OF_TRANSMISSION, Written};
 use crate::output_log::Stream;
 use crate::platform;
 use crate::program::{Stdin, StreamStats, Terminal};
-
-/// What a terminal takes for the end of typed input.
-const END_OF_TRANSMISSION: u8 = 4;
 
 /// Our ends of the program's streams, and the program's.
 pub(crate) struct Channels {
@@ -41,7 +40,11 @@ impl Channels {
             Stdin::Null => (OwnedFd::from(File::open("/dev/null")?), None),
             Stdin::Bytes(bytes) => {
                 let (reader, writer) = io::pipe()?;
-                (reader.into(), Some(Feed::new(writer.into(), bytes.clone())?))
+                (reader.into(), Some(Feed::bytes(writer.into(), bytes.clone())?))
+            }
+            Stdin::Live(_) => {
+                let (reader, writer) = io::pipe()?;
+                (reader.into(), Some(Feed::live(writer.into(), false)?))
             }
         };
         let (stdout, stdout_writer) = Output::pipe(Stream::Stdout)?;
@@ -64,8 +67,9 @@ impl Channels {
                 // Ctrl-D ends the input at the start of a line; within one it first hands over the line.
                 let in_line = bytes.last().is_some_and(|&last| last != b'\n');
                 typed.extend(std::iter::repeat_n(END_OF_TRANSMISSION, if in_line { 2 } else { 1 }));
-                (peer.try_clone()?, Some(Feed::new(controller.try_clone()?, typed)?))
+                (peer.try_clone()?, Some(Feed::bytes(controller.try_clone()?, typed)?))
             }
+            Stdin::Live(_) => (peer.try_clone()?, Some(Feed::live(controller.try_clone()?, true)?)),
         };
         let theirs = [stdin, peer.try_clone()?, peer];
         Ok(Self { outputs: vec![Output::new(Stream::Terminal, controller)?], feed, theirs })
@@ -77,16 +81,28 @@ pub(crate) struct Output {
     pub(crate) stream: Stream,
     /// `None` after its end.
     pub(crate) source: Option<OwnedFd>,
+    /// A terminal that all have left. Closing it would hang up on a leader that has only closed its streams.
+    left: Option<OwnedFd>,
     pub(crate) bytes: u64,
     pub(crate) excerpt: Excerpt,
     pub(crate) last_read: Instant,
+    /// Whether the observer was asked for what it had held back.
+    pub(crate) finished: bool,
 }
 
 impl Output {
     fn new(stream: Stream, source: OwnedFd) -> io::Result<Self> {
         set_nonblocking(&source)?;
         let (bytes, excerpt) = (0, Excerpt::default());
-        Ok(Self { stream, source: Some(source), bytes, excerpt, last_read: Instant::now() })
+        Ok(Self {
+            stream,
+            source: Some(source),
+            left: None,
+            bytes,
+            excerpt,
+            last_read: Instant::now(),
+            finished: false,
+        })
     }
 
     fn pipe(stream: Stream) -> io::Result<(Self, OwnedFd)> {
@@ -104,7 +120,9 @@ impl Output {
             }
             match rustix::io::read(source, room) {
                 // A terminal reports its end, all peers closed, as an input error.
-                Ok(0) | Err(Errno::IO) => self.source = None,
+                Ok(0) | Err(Errno::IO) => {
+                    self.left = self.source.take().filter(|_| self.stream == Stream::Terminal);
+                }
                 Ok(count) => {
                     filled += count;
                     if self.stream != Stream::Terminal {
@@ -119,37 +137,78 @@ impl Output {
         Ok(filled)
     }
 
+    /// Takes up a terminal again that all had left: one of them may have opened it once more and written.
+    pub(crate) fn look_again(&mut self) {
+        if let Some(left) = self.left.take() {
+            self.source = Some(left);
+            self.finished = false;
+        }
+    }
+
     pub(crate) fn stats(&mut self) -> StreamStats {
         StreamStats { bytes: self.bytes, excerpt: std::mem::take(&mut self.excerpt) }
     }
 }
 
-/// The bytes that the program has not taken yet.
+/// The way to the program's standard input.
 pub(crate) struct Feed {
     pub(crate) sink: OwnedFd,
-    bytes: Vec<u8>,
-    written: usize,
+    supply: Supply,
+}
+
+/// Where the input comes from.
+enum Supply {
+    /// These bytes, from `written` on, and then the end.
+    Bytes { bytes: Vec<u8>, written: usize },
+    /// Whoever holds the run's live input.
+    Live { terminal: bool },
 }
 
 impl Feed {
-    fn new(sink: OwnedFd, bytes: Vec<u8>) -> io::Result<Self> {
+    fn bytes(sink: OwnedFd, bytes: Vec<u8>) -> io::Result<Self> {
         set_nonblocking(&sink)?;
-        Ok(Self { sink, bytes, written: 0 })
+        Ok(Self { sink, supply: Supply::Bytes { bytes, written: 0 } })
     }
 
-    /// Writes what fits now; says whether there is more to write.
-    pub(crate) fn write(&mut self) -> bool {
-        while let Some(left) = self.bytes.get(self.written..).filter(|left| !left.is_empty()) {
-            match rustix::io::write(&self.sink, left) {
-                Ok(count) => self.written += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return true,
-                // The program has closed its input: it wants no more, and that is its right.
-                Err(_) => return false,
+    fn live(sink: OwnedFd, terminal: bool) -> io::Result<Self> {
+        set_nonblocking(&sink)?;
+        Ok(Self { sink, supply: Supply::Live { terminal } })
+    }
+
+    /// What to wait for; `None` while there is nothing to write and the sink cannot tell that its reader is gone.
+    pub(crate) fn interest(&self, live: Option<&Connection>) -> Option<PollFlags> {
+        match self.supply {
+            Supply::Bytes { .. } => Some(PollFlags::OUT),
+            Supply::Live { .. } if live.is_some_and(Connection::has_work) => Some(PollFlags::OUT),
+            // The hang-up of a terminal is seen where its output is read.
+            Supply::Live { terminal } => (!terminal).then_some(PollFlags::empty()),
+        }
+    }
+
+    /// Writes what fits now; says whether there is, or may be, more to write.
+    pub(crate) fn write(&mut self, live: Option<&Connection>, seen: PollFlags) -> bool {
+        match &mut self.supply {
+            Supply::Bytes { bytes, written } => write_bytes(&self.sink, bytes, written),
+            Supply::Live { terminal } => {
+                let abandoned = !*terminal && seen.intersects(PollFlags::ERR | PollFlags::HUP);
+                let Some(live) = live.filter(|_| !abandoned) else { return false };
+                live.write_to(self.sink.as_fd(), *terminal) != Written::Ended
             }
         }
-        false
     }
+}
+
+fn write_bytes(sink: &OwnedFd, bytes: &[u8], written: &mut usize) -> bool {
+    while let Some(left) = bytes.get(*written..).filter(|left| !left.is_empty()) {
+        match rustix::io::write(sink, left) {
+            Ok(count) => *written += count,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return true,
+            // The program has closed its input: it wants no more, and that is its right.
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {

@@ -9,9 +9,11 @@
 //!
 //! - [`Spawner`] forks a *zygote* before the program has threads. The zygote forks one *supervisor* per program.
 //! - [`run`] starts a program and follows it until its group is empty and its output is drained.
+//! - [`LiveInput`] tells a running program more: bytes to read, another terminal size, signals.
 //! - [`OutputLog`] reads back what was captured, byte for byte.
 //! - [`ProcessIdentity`] and [`kill_all_marked`] serve recovery after everything of ours was killed.
 //! - [`Tool`] runs small trusted helpers such as `git`.
+//! - [`Handover`] starts a program of ours that outlives us.
 //!
 //! **Who ends what.** A supervisor kills every descendant when it is told to, and when its control socket closes,
 //! which the death of our program does. If a supervisor is killed, its leader dies with it, and the zygote
@@ -29,8 +31,10 @@ mod capture;
 mod channels;
 mod clock;
 mod excerpt;
+mod handover;
 mod identity;
 mod leader;
+mod live;
 mod output_log;
 mod platform;
 mod program;
@@ -44,10 +48,12 @@ mod wire;
 mod zygote;
 
 pub use excerpt::{Excerpt, HEAD_BYTES, TAIL_BYTES, plain_text};
+pub use handover::{Handover, HandoverError};
 pub use identity::{
     ParseIdentityError, ProcessIdentity, SurvivorsError, current_process, find_marked, kill_all,
     kill_all_marked,
 };
+pub use live::{InputError, LiveInput, OFFER_BYTES, QUEUE_BYTES, Signal};
 pub use output_log::{Chunk, Follower, OutputLog, Stream, StreamReader, read_stream};
 pub use platform::{Containment, containment};
 pub use program::{

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::excerpt::Excerpt;
 use crate::identity::ProcessIdentity;
+use crate::live::LiveInput;
 use crate::output_log::Stream;
 
 /// A program, with everything it may see of us.
@@ -34,6 +35,8 @@ pub enum Stdin {
     Null,
     /// These bytes and then the end. On a terminal they are typed (and echoed), followed by Ctrl-D.
     Bytes(Vec<u8>),
+    /// What is written to this input while the program runs, until it is closed.
+    Live(LiveInput),
 }
 
 /// What a program's streams are connected to.
@@ -87,6 +90,26 @@ pub trait Observer {
     fn started(&mut self, identity: &ProcessIdentity) {
         let _ = identity;
     }
+    /// Bytes have just arrived, as the program wrote them.
+    ///
+    /// For those who answer the program within a protocol; whatever is kept, shown or sent of them comes
+    /// through [`Observer::redact`].
+    fn raw(&mut self, stream: Stream, bytes: &[u8]) {
+        let _ = (stream, bytes);
+    }
+    /// Says what may be kept of bytes that have just arrived; `None` is all of it.
+    ///
+    /// Comes before anything keeps them: the log, the excerpt and [`Observer::output`] get only what is
+    /// returned. Bytes that the next ones decide about may be held back.
+    fn redact(&mut self, stream: Stream, bytes: &[u8]) -> Option<Vec<u8>> {
+        let _ = (stream, bytes);
+        None
+    }
+    /// Gives what [`Observer::redact`] has held back: the stream has ended.
+    fn redact_rest(&mut self, stream: Stream) -> Vec<u8> {
+        let _ = stream;
+        Vec::new()
+    }
     /// Bytes arrived and are in the log.
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         let _ = (stream, bytes);
@@ -137,7 +160,7 @@ impl Exit {
 /// What one stream carried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StreamStats {
-    /// How many bytes.
+    /// How many bytes were kept: all, unless [`Observer::redact`] took some away.
     pub bytes: u64,
     /// The first and the last of them.
     pub excerpt: Excerpt,
@@ -172,7 +195,8 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The request cannot be passed to any program: a NUL byte, an empty argument list, `=` in a name.
+    /// The request cannot be passed to any program: a NUL byte, an empty argument list, `=` in a name,
+    /// a live input of another run.
     #[error("the program's {what} cannot be passed to a program")]
     Unusable {
         /// Which part is at fault.

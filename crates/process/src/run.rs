@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,12 +14,16 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::process::Signal as SystemSignal;
+use rustix::termios::Winsize;
 
 use crate::capture::LogWriter;
 use crate::channels::{Channels, Feed, Output};
 use crate::identity::ProcessIdentity;
+use crate::live::{Connection, Request, Signal};
+use crate::output_log::Stream;
 use crate::program::{
-    Capture, Exit, LeaderExit, Limits, Observer, Program, Report, RunError, StartError, Terminal,
+    Capture, Exit, LeaderExit, Limits, Observer, Program, Report, RunError, StartError, Stdin, Terminal,
 };
 use crate::spawner::{self, Spawner};
 use crate::stop::{Shutdown, StopSignal};
@@ -50,6 +55,14 @@ pub fn run(
 ) -> Result<Report, RunError> {
     let began = Instant::now();
     let terminal = matches!(program.terminal, Terminal::Pty { .. });
+    // Before anything can fail: whoever writes is told of every way in which this ends.
+    let live = match &program.stdin {
+        Stdin::Live(input) => {
+            let taken = RunError::Unusable { what: "live input, which another run has" };
+            Some(input.connect(terminal).ok_or(taken)?)
+        }
+        Stdin::Null | Stdin::Bytes(_) => None,
+    };
     let launch = spawner::launch(&program.argv, &program.env, &program.cwd, terminal)
         .map_err(|what| RunError::Unusable { what })?;
     let log = LogWriter::open(capture)?;
@@ -68,6 +81,8 @@ pub fn run(
         inbox: FrameBuffer::default(),
         outputs: channels.outputs,
         feed: channels.feed,
+        live,
+        signals: Vec::new(),
         buffer: vec![0; READ_BYTES],
         phase: Phase::Running,
         group: Group::Present,
@@ -115,6 +130,9 @@ struct Running<'run> {
     inbox: FrameBuffer,
     outputs: Vec<Output>,
     feed: Option<Feed>,
+    live: Option<Connection>,
+    /// Signals that wait for the start.
+    signals: Vec<Signal>,
     buffer: Vec<u8>,
     phase: Phase,
     group: Group,
@@ -139,15 +157,21 @@ impl Running<'_> {
             if ready.stop {
                 self.obey_stop();
             }
-            if ready.feed && self.feed.as_mut().is_some_and(|feed| !feed.write()) {
-                self.feed = None;
+            if ready.live {
+                self.obey_requests();
             }
+            self.feed_program(&ready);
             for (index, _) in ready.outputs.iter().enumerate().filter(|(_, ready)| **ready) {
                 if let Err(failure) = self.take_output(index) {
                     self.fail(failure);
                 }
             }
             self.keep_deadlines()?;
+        }
+        for index in 0..self.outputs.len() {
+            if let Err(failure) = self.finish_output(index) {
+                self.failure.get_or_insert(failure);
+            }
         }
         if self.failure.is_none()
             && let Err(failure) = self.log.flush()
@@ -171,7 +195,7 @@ impl Running<'_> {
 
     fn wait_for_work(&self) -> Result<Ready, RunError> {
         let timeout = clock::until(self.deadlines());
-        let mut entries = Vec::with_capacity(5);
+        let mut entries = Vec::with_capacity(6);
         // Once the graceful request is heard, only the hang-up that asks for haste is of interest.
         let stop_events = match self.phase {
             Phase::Running => PollFlags::IN,
@@ -186,9 +210,14 @@ impl Running<'_> {
             entries.push(PollFd::new(control, PollFlags::IN));
             entries.len() - 1
         });
-        let feed = self.feed.as_ref().map(|feed| {
-            entries.push(PollFd::new(&feed.sink, PollFlags::OUT));
+        let live = self.live.as_ref();
+        let bell = live.map(|live| {
+            entries.push(PollFd::new(live, PollFlags::IN));
             entries.len() - 1
+        });
+        let feed = self.feed.as_ref().and_then(|feed| {
+            entries.push(PollFd::new(&feed.sink, feed.interest(live)?));
+            Some(entries.len() - 1)
         });
         // Output waits until the start is reported, so that an observer hears of the program first.
         let may_read = self.identity.is_some() || !matches!(self.group, Group::Present);
@@ -208,13 +237,15 @@ impl Running<'_> {
                 return Err(RunError::Channel { step: "wait for the program", source: error.into() });
             }
         }
-        let is_ready = |index: Option<usize>| {
-            index.and_then(|index| entries.get(index)).is_some_and(|entry| !entry.revents().is_empty())
+        let seen = |index: Option<usize>| {
+            index.and_then(|index| entries.get(index)).map_or(PollFlags::empty(), PollFd::revents)
         };
+        let is_ready = |index| !seen(index).is_empty();
         Ok(Ready {
             stop: is_ready(stop),
             control: is_ready(control),
-            feed: is_ready(feed),
+            live: is_ready(bell),
+            feed: seen(feed),
             outputs: outputs.into_iter().map(is_ready).collect(),
         })
     }
@@ -267,6 +298,9 @@ impl Running<'_> {
                 let identity = ProcessIdentity::of_this_boot(pid, start_time);
                 self.observer.started(&identity);
                 self.identity = Some(identity);
+                for signal in std::mem::take(&mut self.signals) {
+                    self.send(signal);
+                }
             }
             Notice::Failed { step, errno, path } => {
                 return Err(RunError::Start { source: self.start_error(step, errno, &path) });
@@ -279,11 +313,12 @@ impl Running<'_> {
             }
             Notice::GroupEmpty { killed } => {
                 self.survivors_killed = killed;
-                self.feed = None;
+                self.close_feed();
                 let now = Instant::now();
                 let drain_until = now.checked_add(self.limits.linger).unwrap_or(now + KILL_PATIENCE);
                 self.group = Group::Gone { drain_until };
                 for output in &mut self.outputs {
+                    output.look_again();
                     output.last_read = now;
                 }
             }
@@ -349,6 +384,66 @@ impl Running<'_> {
         self.phase = Phase::Killing { give_up_at: Instant::now() + KILL_PATIENCE };
     }
 
+    fn obey_requests(&mut self) {
+        let requests = self.live.as_ref().map(Connection::take_requests).unwrap_or_default();
+        for request in requests {
+            match request {
+                Request::Signal(signal) if self.identity.is_none() => self.signals.push(signal),
+                Request::Signal(signal) => self.send(signal),
+                Request::Resize { rows, columns } => self.resize(rows, columns),
+            }
+        }
+    }
+
+    /// Our side of the program's terminal, while it is open.
+    fn terminal(&self) -> Option<&OwnedFd> {
+        let output = self.outputs.iter().find(|output| output.stream == Stream::Terminal)?;
+        output.source.as_ref()
+    }
+
+    fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        if let Some(terminal) = self.terminal() {
+            // A terminal that its last user has just left has no size to tell anybody.
+            let _ = rustix::termios::tcsetwinsize(terminal, size);
+        }
+    }
+
+    /// Signals whoever the terminal would signal; without one, or when that is not allowed, the whole group.
+    fn send(&self, signal: Signal) {
+        if !matches!(self.group, Group::Present) {
+            return;
+        }
+        let signal = signal.to_system();
+        let foreground = self.terminal().and_then(|terminal| rustix::termios::tcgetpgrp(terminal).ok());
+        match foreground {
+            Some(group) if rustix::process::kill_process_group(group, signal).is_ok() => {
+                // A stopped process acts on a signal only once it is woken.
+                if matches!(signal, SystemSignal::TERM | SystemSignal::INT | SystemSignal::HUP) {
+                    let _ = rustix::process::kill_process_group(group, SystemSignal::CONT);
+                }
+            }
+            _ => self.order(Order::Signal(signal.as_raw())),
+        }
+    }
+
+    fn feed_program(&mut self, ready: &Ready) {
+        if !ready.live && ready.feed.is_empty() {
+            return;
+        }
+        let live = self.live.as_ref();
+        if self.feed.as_mut().is_some_and(|feed| !feed.write(live, ready.feed)) {
+            self.close_feed();
+        }
+    }
+
+    fn close_feed(&mut self) {
+        self.feed = None;
+        if let Some(live) = &self.live {
+            live.close();
+        }
+    }
+
     fn order(&self, order: Order) {
         if let Some(control) = &self.control {
             // A supervisor that is gone is noticed by reading, where its last words still wait.
@@ -362,16 +457,30 @@ impl Running<'_> {
             .read(&mut self.buffer)
             .map_err(|source| RunError::Channel { step: "read the program's output", source })?;
         let bytes = self.buffer.get(..count).unwrap_or_default();
-        if bytes.is_empty() {
+        if !bytes.is_empty() {
+            output.last_read = Instant::now();
+            self.observer.raw(output.stream, bytes);
+            let kept = self.observer.redact(output.stream, bytes);
+            keep(output, &mut self.log, self.observer, kept.as_deref().unwrap_or(bytes))?;
+        }
+        if output.source.is_some() {
             return Ok(());
         }
-        output.last_read = Instant::now();
-        output.bytes += bytes.len() as u64;
-        output.excerpt.extend(bytes);
-        let stream = output.stream;
-        self.log.append(stream, bytes)?;
-        self.observer.output(stream, bytes);
-        Ok(())
+        if output.stream == Stream::Terminal {
+            // Nobody is left at the other side who could read what is typed.
+            self.close_feed();
+        }
+        self.finish_output(index)
+    }
+
+    /// Keeps what the observer has held back until the end of the stream.
+    fn finish_output(&mut self, index: usize) -> Result<(), RunError> {
+        let Some(output) = self.outputs.get_mut(index) else { return Ok(()) };
+        if std::mem::replace(&mut output.finished, true) {
+            return Ok(());
+        }
+        let rest = self.observer.redact_rest(output.stream);
+        keep(output, &mut self.log, self.observer, &rest)
     }
 
     /// Output that cannot be kept is not worth making: the group ends now, and the failure is the result.
@@ -380,7 +489,7 @@ impl Running<'_> {
         for output in &mut self.outputs {
             output.source = None;
         }
-        self.feed = None;
+        self.close_feed();
         self.kill_group();
     }
 
@@ -436,9 +545,27 @@ impl Running<'_> {
     }
 }
 
+/// Writes bytes to the log, and then tells the observer of them.
+fn keep(
+    output: &mut Output,
+    log: &mut LogWriter,
+    observer: &mut dyn Observer,
+    bytes: &[u8],
+) -> Result<(), RunError> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    output.bytes += bytes.len() as u64;
+    output.excerpt.extend(bytes);
+    log.append(output.stream, bytes)?;
+    observer.output(output.stream, bytes);
+    Ok(())
+}
+
 struct Ready {
     stop: bool,
     control: bool,
-    feed: bool,
+    live: bool,
+    feed: PollFlags,
     outputs: Vec<bool>,
 }

@@ -10,7 +10,6 @@ use co_model::{AgentStage, StageId, StageWork, ThreadId, TokenUsage};
 use co_process::{OutputLog, Stream};
 use co_views::Layout;
 
-use crate::agent::token_usage;
 use crate::attempt::stage_cwd;
 
 /// How much of a turn's output is looked at, from its end: as long as the longest line of an agent
@@ -74,7 +73,7 @@ fn activity(
     AgentActivity {
         stage: stage.clone(),
         thread: record.thread.clone(),
-        usage: report.usage.map(token_usage).or(earlier),
+        usage: report.usage.or(earlier),
         last: last.unwrap_or_else(|| "starting".to_owned()),
         commands: count(report.commands.len(), report.commands_omitted),
         changed_files: count(report.file_changes.len(), report.file_changes_omitted),

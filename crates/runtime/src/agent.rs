@@ -1,17 +1,26 @@
 //! One turn of a coding agent.
+//!
+//! An agent that can be spoken with asks for consent here, is answered by the run's owner through its
+//! [`Voice`], and is told further messages; one that cannot gets its prompt and is listened to.
+
+mod calls;
+mod clean;
+mod voice;
 
 use std::ffi::{OsStr, OsString};
 
 use co_agents::{
-    AgentExit, AgentObservation, AgentReport, AgentRequest, AgentVerdict, PrepareError, SandboxMode,
-    Transcript, driver_for, judge,
+    AgentExit, AgentObservation, AgentReport, AgentRequest, AgentVerdict, PrepareError, driver_for, judge,
 };
-use co_engine::{AttemptEnd, Input};
+use co_engine::AttemptEnd;
 use co_model::{
-    AgentFailure, AgentOutcome, AgentStage, AttemptExit, AttemptReport, ChangeKind, FileChange, ThreadId,
-    TokenUsage,
+    AgentFailure, AgentOutcome, AgentStage, AttemptExit, AttemptReport, ChangeKind, FileChange, SandboxMode,
+    SandboxPolicy, ThreadId, ToolPolicy,
 };
-use co_process::{Observer, ProcessIdentity, Stdin, Stream};
+use co_process::{Observer, ProcessIdentity, Stream};
+
+use calls::Calls;
+pub(crate) use voice::Voice;
 
 use crate::attempt::{Attempt, Ran, chain};
 use crate::{evidence, prompt};
@@ -56,7 +65,9 @@ fn prepared_turn(attempt: &Attempt, work: &AgentStage) -> Result<AttemptReport, 
             refused("invalid-configuration", message, None)
         })?),
     };
-    let thread = match &attempt.thread {
+    // The stage's own conversation is for the first turn; a later attempt goes on with what became of it.
+    let known = attempt.thread.clone().or_else(|| work.thread.clone().map(ThreadId));
+    let thread = match &known {
         None => None,
         Some(ThreadId(id)) => Some(id.parse().map_err(|error: co_agents::InvalidThreadId| {
             refused("thread-not-found", error.to_string(), None)
@@ -68,13 +79,18 @@ fn prepared_turn(attempt: &Attempt, work: &AgentStage) -> Result<AttemptReport, 
     };
     let arguments: Vec<OsString> = work.arguments.iter().map(OsString::from).collect();
     let cwd = attempt.cwd();
+    let policy = attempt.state.policy();
+    // A profile of the agent's own brings its own sandbox and approvals; only the stage's word is above it.
+    let standing = policy.sandbox.as_ref().map(|sandbox| sandbox.mode).filter(|_| work.profile.is_none());
+    let sandbox = sandbox.or(standing);
     let request = AgentRequest {
         thread: thread.as_ref(),
         model: work.model.as_deref(),
         sandbox,
+        approval: Some(policy.approval).filter(|_| work.profile.is_none()),
         profile: work.profile.as_deref(),
         extra_arguments: &arguments,
-        program: options.agent_program.as_deref(),
+        program: options.agent_program.as_deref().filter(|_| work.agent.starts_with("codex")),
         ..AgentRequest::new(&work.agent, &text, &cwd, &lookup)
     };
     let launch = driver.prepare(&request).map_err(|error| {
@@ -87,10 +103,16 @@ fn prepared_turn(attempt: &Attempt, work: &AgentStage) -> Result<AttemptReport, 
     // Without git, or outside a repository, only what the agent reports is known.
     let repository = co_git::Repository::discover(&cwd).ok().flatten();
     let before = repository.as_ref().and_then(|repository| repository.snapshot().ok());
-    let program = attempt.program(launch.argv, Stdin::Bytes(launch.stdin), launch.environment_additions);
-    let mut listener = Listener { attempt, transcript: driver.transcript(&cwd) };
+    let stdin = attempt.voice.begin(driver.dialogue(&request)).map_err(|error| {
+        refused("not-started", format!("no way to speak with the agent: {}", chain(&error)), None)
+    })?;
+    let program = attempt.program(launch.argv, stdin, launch.environment_additions);
+    let calls = Calls::new(attempt, confinement(policy, sandbox));
+    let mut listener = Listener { attempt, calls };
     let ran = attempt.run(&program, &mut listener);
-    let report = listener.transcript.finish(&mut |_| {});
+    let (mut report, heard) = attempt.voice.finish();
+    listener.tell(heard);
+    clean::report(&options.guard, &mut report);
     let observed = match (&repository, &before) {
         (Some(repository), Some(before)) => repository.changes_since(before).unwrap_or_default(),
         _ => Vec::new(),
@@ -121,31 +143,39 @@ fn parse_sandbox(name: &str) -> Option<SandboxMode> {
         .find(|mode| mode.as_str() == name)
 }
 
-/// Feeds the transcript while the agent works, and reports what cannot wait.
+/// The sandbox that an agent's commands are judged by: the policy's when it was asked to keep to that.
+fn confinement(policy: &ToolPolicy, asked: Option<SandboxMode>) -> SandboxPolicy {
+    let standing = policy.sandbox.clone().filter(|sandbox| asked == Some(sandbox.mode));
+    let own = || asked.map_or(SandboxPolicy::FULL_ACCESS, SandboxPolicy::of);
+    standing.unwrap_or_else(own)
+}
+
+/// Hears the agent while it works, and tells the owner what cannot wait.
 struct Listener<'a> {
     attempt: &'a Attempt,
-    transcript: Box<dyn Transcript + Send>,
+    calls: Calls<'a>,
+}
+
+impl Listener<'_> {
+    fn tell(&mut self, heard: Vec<AgentObservation>) {
+        for observation in heard {
+            let observation = clean::observation(&self.attempt.shared.options.guard, observation);
+            self.calls.observe(&self.attempt.voice, observation);
+        }
+    }
 }
 
 impl Observer for Listener<'_> {
     fn started(&mut self, identity: &ProcessIdentity) {
-        self.attempt.tell_started(identity);
+        self.attempt.tell_started(identity, None);
     }
 
-    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+    fn raw(&mut self, stream: Stream, bytes: &[u8]) {
         if stream != Stream::Stdout {
             return;
         }
-        let attempt = self.attempt;
-        self.transcript.push(bytes, &mut |observation| {
-            if let AgentObservation::ThreadKnown { thread_id } = observation {
-                attempt.tell(Input::AgentThreadKnown {
-                    stage: attempt.stage.id.clone(),
-                    attempt: attempt.number,
-                    thread: ThreadId(thread_id.as_str().to_owned()),
-                });
-            }
-        });
+        let heard = self.attempt.voice.hear(bytes);
+        self.tell(heard);
     }
 }
 
@@ -165,7 +195,8 @@ fn conclude(
         }
         exit => match judge(report, agent_exit(exit), &ran.stderr, expected) {
             AgentVerdict::Succeeded => None,
-            AgentVerdict::Failed { class, message, hint } => {
+            AgentVerdict::Failed { class, mut message, hint } => {
+                clean::text(&attempt.shared.options.guard, &mut message);
                 Some(AgentFailure { class: class.as_str().to_owned(), message, hint })
             }
         },
@@ -178,7 +209,7 @@ fn conclude(
             .as_ref()
             .map(|id| ThreadId(id.as_str().to_owned()))
             .or_else(|| attempt.thread.clone()),
-        usage: report.usage.map(token_usage),
+        usage: report.usage,
         commands_run: u32::try_from(report.commands.len() as u64 + report.commands_omitted)
             .unwrap_or(u32::MAX),
         reported_changes: report.file_changes.clone(),
@@ -200,16 +231,6 @@ fn conclude(
     made.objection = verdict.objection;
     made.agent = Some(outcome);
     made
-}
-
-/// The counts that are kept of an agent's.
-pub(crate) fn token_usage(usage: co_agents::Usage) -> TokenUsage {
-    TokenUsage {
-        input: usage.input_tokens,
-        cached_input: usage.cached_input_tokens,
-        output: usage.output_tokens,
-        reasoning_output: usage.reasoning_output_tokens,
-    }
 }
 
 fn failure_summary(failure: &AgentFailure) -> String {

@@ -1,5 +1,6 @@
 //! One attempt at a command or agent stage, on a thread of its own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,16 +9,20 @@ use std::time::Duration;
 
 use co_engine::{Input, RunState};
 use co_model::{
-    AttemptExit, AttemptReport, CommandLine, OutputStats, Stage, StageWork, StreamStats, ThreadId,
+    AttemptExit, AttemptReport, CommandLine, OutputStats, SandboxMode, SandboxPolicy, Stage, StageWork,
+    StreamStats, ThreadId,
 };
 use co_process::{Capture, Exit, Limits, Observer, ProcessIdentity, Program, Report, RunError, StopSignal};
 
+use crate::agent::Voice;
+use crate::confine::{Confined, confine};
 use crate::orchestrator::Shared;
 use crate::owner::Wake;
+use crate::redaction::Guarded;
 use crate::{agent, environment, evidence};
 
-/// Everything an attempt needs; nothing of it is shared with the owner but the stop signal and
-/// the way back.
+/// Everything an attempt needs; nothing of it is shared with the owner but the stop signal, the
+/// agent's voice and the way back.
 pub(crate) struct Attempt {
     pub(crate) shared: Arc<Shared>,
     /// The run as it was when the attempt began.
@@ -26,7 +31,11 @@ pub(crate) struct Attempt {
     pub(crate) number: u32,
     pub(crate) thread: Option<ThreadId>,
     pub(crate) steer: Vec<String>,
+    /// The sandbox of a command; an agent is confined by its own.
+    pub(crate) sandbox: SandboxPolicy,
     pub(crate) stop: StopSignal,
+    /// The way for the owner to speak with an agent.
+    pub(crate) voice: Voice,
     pub(crate) owner: SyncSender<Wake>,
 }
 
@@ -38,6 +47,10 @@ pub(crate) struct Ran {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) survivors_killed: u32,
+    /// The class of a failure that passes by itself.
+    pub(crate) transient: Option<String>,
+    /// How often the privacy guard has taken something away, by rule.
+    pub(crate) redactions: BTreeMap<String, u64>,
 }
 
 impl Attempt {
@@ -59,10 +72,19 @@ impl Attempt {
             CommandLine::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text.into()],
             CommandLine::Argv(words) => words.iter().map(OsString::from).collect(),
         };
-        let program = self.program(argv, co_process::Stdin::Null, Vec::new());
-        let ran = self.run(&program, &mut Starting { attempt: self });
+        let mut program = self.program(argv, co_process::Stdin::Null, Vec::new());
+        let confined = match confine(self, std::mem::take(&mut program.argv), &program.env) {
+            Ok(confined) => confined,
+            Err(missing) => return self.not_started(missing),
+        };
+        program.argv.clone_from(&confined.argv);
+        program.env.extend(confined.additions.iter().cloned());
+        let ran = self.run(&program, &mut Starting { attempt: self, confined: &confined });
         let verdict = evidence::verdict(self.stage.role, &ran.stdout);
+        let sandboxed = self.sandbox.mode != SandboxMode::DangerFullAccess;
+        let denied = ran.was_denied(sandboxed);
         let mut report = self.report(ran);
+        report.sandbox_denied = denied;
         report.selection = verdict.selection;
         report.objection = verdict.objection;
         report
@@ -112,10 +134,12 @@ impl Attempt {
         };
         // A folder that somebody has removed is made again; what fails is told by the capture.
         drop(std::fs::create_dir_all(layout.logs_dir(&created.task, &created.run)));
-        match co_process::run(spawner, program, &capture, &limits, &self.stop, observer) {
+        let mut guarded = Guarded::new(&self.shared.options.guard, observer);
+        let ran = match co_process::run(spawner, program, &capture, &limits, &self.stop, &mut guarded) {
             Ok(report) => Ran::of(&report),
-            Err(error) => Ran::without(exit_of(&error)),
-        }
+            Err(error) => Ran { transient: transient(&error), ..Ran::without(exit_of(&error)) },
+        };
+        Ran { redactions: guarded.counts(), ..ran }
     }
 
     pub(crate) fn report(&self, ran: Ran) -> AttemptReport {
@@ -125,15 +149,14 @@ impl Attempt {
         };
         AttemptReport {
             summary: evidence::summary(&self.stage, &ran.exit, &ran.stdout, &ran.stderr),
-            exit: ran.exit,
             duration: ran.elapsed,
             output: ran.output,
             survivors_killed: ran.survivors_killed,
+            transient: ran.transient,
+            redactions: ran.redactions,
             produced,
             missing_outputs,
-            agent: None,
-            selection: None,
-            objection: None,
+            ..AttemptReport::new(ran.exit)
         }
     }
 
@@ -146,11 +169,13 @@ impl Attempt {
         drop(self.owner.send(Wake::Input(Box::new(input))));
     }
 
-    pub(crate) fn tell_started(&self, identity: &ProcessIdentity) {
+    pub(crate) fn tell_started(&self, identity: &ProcessIdentity, confined: Option<&Confined>) {
         self.tell(Input::AttemptStarted {
             stage: self.stage.id.clone(),
             attempt: self.number,
             process: identity.to_string(),
+            layers: confined.map(|confined| confined.layers.clone()).unwrap_or_default(),
+            weaker: confined.and_then(|confined| confined.weaker.clone()),
         });
     }
 }
@@ -158,11 +183,12 @@ impl Attempt {
 /// Reports the process as soon as there is one.
 struct Starting<'a> {
     attempt: &'a Attempt,
+    confined: &'a Confined,
 }
 
 impl Observer for Starting<'_> {
     fn started(&mut self, identity: &ProcessIdentity) {
-        self.attempt.tell_started(identity);
+        self.attempt.tell_started(identity, Some(self.confined));
     }
 }
 
@@ -184,7 +210,22 @@ impl Ran {
             stdout: report.stdout.excerpt.text(),
             stderr: report.stderr.excerpt.text(),
             survivors_killed: report.survivors_killed,
+            transient: None,
+            redactions: BTreeMap::new(),
         }
+    }
+
+    /// Whether the sandbox, as far as can be told, stopped the program.
+    fn was_denied(&self, sandboxed: bool) -> bool {
+        let (exit, signal) = match &self.exit {
+            AttemptExit::Code(code) => (Some(*code), None),
+            AttemptExit::Signal(signal) => (None, Some(*signal)),
+            _ => return false,
+        };
+        let said = |text: &str| {
+            co_policy::denial::is_likely_sandbox_denied(sandboxed, exit, signal, text.as_bytes())
+        };
+        said(&self.stderr) || said(&self.stdout)
     }
 
     fn without(exit: AttemptExit) -> Self {
@@ -195,8 +236,18 @@ impl Ran {
             stdout: String::new(),
             stderr: String::new(),
             survivors_killed: 0,
+            transient: None,
+            redactions: BTreeMap::new(),
         }
     }
+}
+
+/// The class of a failure to start that passes by itself.
+fn transient(error: &RunError) -> Option<String> {
+    let system = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<std::io::Error>())?;
+    let class = co_policy::transient::class(co_policy::transient::StartFailure::System(system));
+    (class == co_policy::transient::Class::Transient).then(|| format!("{:?}", system.kind()))
 }
 
 fn exit_of(error: &RunError) -> AttemptExit {

@@ -38,10 +38,7 @@ pub(crate) fn told<'p>(
             .and_then(|stage| stage.cwd.as_ref())
             .map_or(workspace.to_owned(), |cwd| workspace.join(cwd));
         let variable = |name: &str| variable(options, place, name).map(PathBuf::from);
-        let request = InstructionRequest {
-            additional: false,
-            ..InstructionRequest::new(cwd, variable("CODEX_HOME"), variable("HOME"))
-        };
+        let request = InstructionRequest::new(cwd, variable("CODEX_HOME"), variable("HOME"));
         let found = discover(&request);
         for source in found.sources {
             let path = options.layout.show(&source.path);

@@ -6,8 +6,8 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use co_engine::{Effect, Input, Phase, RunState, decide, start};
-use co_log::{Append, Durability, Lease, LeaseHolder, LogError, RunHead};
+use co_engine::{Decision, Effect, Input, Phase, RunState, decide, start};
+use co_log::{Append, Consents, Durability, Lease, LeaseHolder, LogError, RunHead};
 use co_model::{
     Actor, Event, EventSeq, PipelineId, Recorded, RunCreated, RunId, RunOutcome, RunSettings, StageId,
 };
@@ -87,6 +87,7 @@ fn create(
             events,
             progress: &progress,
             settled: &[],
+            consents: Consents::default(),
             durability: Durability::Synced,
         },
     )
@@ -180,6 +181,7 @@ pub(crate) fn block(shared: &Shared, head: &RunHead, request: &ResumeRequest, de
                 events: std::slice::from_ref(&event),
                 progress: &head.progress,
                 settled: &[],
+                consents: Consents::default(),
                 durability: Durability::Synced,
             },
         );
@@ -210,11 +212,12 @@ fn resume_owned(
         reason: request.reason.clone(),
         pipeline: Box::new(pipeline),
         nested,
+        policy: request.policy.clone().unwrap_or_else(|| Box::new(state.policy().clone())),
     };
     let now = shared.clock.now();
     match decide(&state, now, input) {
         Ok(decision) => {
-            let recorded = owner::append(shared, &state, lease, now, &decision.events, &[])?;
+            let recorded = owner::append(shared, &state, lease, now, &decision, &[])?;
             evolve(&mut state, &recorded)?;
             Ok((state, decision.effects))
         }
@@ -224,7 +227,8 @@ fn resume_owned(
                 reason: request.reason.clone(),
                 detail: source.to_string(),
             };
-            owner::append(shared, &state, lease, now, &[blocked], &[])?;
+            let decision = Decision { events: vec![blocked], ..Decision::default() };
+            owner::append(shared, &state, lease, now, &decision, &[])?;
             Err(ResumeError::Refused { run: run.clone(), source })
         }
     }
@@ -314,6 +318,7 @@ impl Child {
             reason: "the parent run goes on".to_owned(),
             token: crate::request::TokenOffer::Nothing,
             pipeline: pipeline.map(|pipeline| (pipeline, self.parent.nested.clone())),
+            policy: Some(Box::new(self.parent.settings.policy.clone())),
         }
     }
 }

@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use co_engine::{RecoveryPlan, RunState};
-use co_log::{EventLog, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
+use co_log::{EventLog, GrantFilter, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
 use co_model::{
-    Actor, CommandKey, Envelope, EventSeq, Recorded, RunCreated, RunId, RunOutcome, RunSettings, TaskId,
-    Timestamp,
+    Actor, CommandKey, Envelope, EventSeq, Grant, GrantId, Recorded, Revocation, RunCreated, RunId,
+    RunOutcome, RunSettings, TaskId, Timestamp,
 };
+use co_privacy::Guard;
 use co_process::{ProcessIdentity, Spawner, current_process};
+use co_sandbox::Sandbox;
 use co_views::{Heartbeat, Layout};
 
 use crate::activity::{self, AgentActivity};
@@ -24,6 +26,7 @@ use crate::owner::{Address, RunOwner};
 use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::request::{ResumeRequest, StartRequest, TokenOffer};
 use crate::task_views::{self, TaskRebuildReport};
+use crate::telemetry::{self, Observers, TelemetryReport};
 use crate::views::{self, RebuildReport};
 use crate::{instructions, token, unowned, worktree};
 
@@ -44,6 +47,11 @@ pub struct RuntimeOptions {
     pub require_resume_token: bool,
     /// The agent program, when it is not to be looked up.
     pub agent_program: Option<PathBuf>,
+    /// Our own executable, which builds sandboxes when it is started again for it; without it,
+    /// what asks for a sandbox is refused.
+    pub helper: Option<PathBuf>,
+    /// What takes secrets out of everything that programs print.
+    pub guard: Guard,
 }
 
 /// What owners, attempts and writers of one process share.
@@ -53,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) spawner: Option<Spawner>,
     pub(crate) owner: Owner,
+    /// What this machine gives for sandboxes, once somebody has asked.
+    pub(crate) sandbox: OnceLock<Sandbox>,
     /// Failures that stopped nothing, for people.
     warnings: Mutex<Vec<String>>,
 }
@@ -91,6 +101,7 @@ impl Shared {
 #[derive(Clone)]
 pub struct Orchestrator {
     pub(crate) shared: Arc<Shared>,
+    observers: Option<Arc<Observers>>,
 }
 
 /// Whether a run has an owner.
@@ -124,6 +135,7 @@ pub struct RunHandle {
     notice: Arc<Notice>,
     address: Address,
     thread: JoinHandle<Result<RunOutcome, RuntimeError>>,
+    observers: Option<JoinHandle<TelemetryReport>>,
 }
 
 impl RunHandle {
@@ -147,15 +159,24 @@ impl RunHandle {
         self.address.hurry();
     }
 
-    /// Waits for the end of the run; its views are written then.
+    /// Waits for the end of the run; its views are written then, and its observers told.
     ///
     /// # Errors
     /// When the log failed or the run was taken over.
     pub fn join(self) -> Result<RunOutcome, RuntimeError> {
-        match self.thread.join() {
+        self.join_with_report().0
+    }
+
+    /// The same, with what became of what was told about the run, if anybody was. What went wrong
+    /// there is among [`Orchestrator::take_warnings`] too, and nowhere in the outcome.
+    pub fn join_with_report(self) -> (Result<RunOutcome, RuntimeError>, Option<TelemetryReport>) {
+        let outcome = match self.thread.join() {
             Ok(outcome) => outcome,
             Err(panic) => std::panic::resume_unwind(panic),
-        }
+        };
+        // Telling others is never a reason to fail.
+        let report = self.observers.and_then(|observers| observers.join().ok());
+        (outcome, report)
     }
 }
 
@@ -180,7 +201,14 @@ impl Orchestrator {
             Owner { id: token::random_hex(16)?, host: options.host.clone(), process: process.to_string() };
         let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(clock));
         let warnings = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { options, log, clock, spawner, owner, warnings }) })
+        let shared = Shared { options, log, clock, spawner, owner, sandbox: OnceLock::new(), warnings };
+        Ok(Self { shared: Arc::new(shared), observers: None })
+    }
+
+    /// Tells these about every run that is started or resumed through what is returned.
+    #[must_use]
+    pub fn told_to(self, observers: Observers) -> Self {
+        Self { observers: observers.is_on().then(|| Arc::new(observers)), ..self }
     }
 
     /// Where everything is.
@@ -241,12 +269,13 @@ impl Orchestrator {
             nested: request.nested,
             settings,
         };
+        let began = shared.clock.now();
         let begun = launch::begin(shared, &created, Some(&secret));
         if begun.is_err() && tree.is_some() {
             // A worktree for a run that never began holds nothing of anybody.
             drop(worktree::remove(&layout.root, &layout.runs_dir, &run));
         }
-        Ok(self.follow(begun?)?)
+        Ok(self.follow(begun?, began)?)
     }
 
     /// Lets a run go on.
@@ -259,7 +288,8 @@ impl Orchestrator {
             return Err(RuntimeError::NoSpawner.into());
         }
         self.check_token(request)?;
-        Ok(self.follow(launch::resume(shared, request, false)?)?)
+        let began = shared.clock.now();
+        Ok(self.follow(launch::resume(shared, request, false)?, began)?)
     }
 
     fn check_token(&self, request: &ResumeRequest) -> Result<(), ResumeError> {
@@ -284,7 +314,7 @@ impl Orchestrator {
         }
     }
 
-    fn follow(&self, begun: Begun) -> Result<RunHandle, RuntimeError> {
+    fn follow(&self, begun: Begun, began: Timestamp) -> Result<RunHandle, RuntimeError> {
         let shared = Arc::clone(&self.shared);
         let Begun { state, lease, effects } = begun;
         let run = state.run().clone();
@@ -293,6 +323,10 @@ impl Orchestrator {
         let worktree = state.created.settings.worktree_branch.is_some();
         let owner =
             RunOwner::new(Arc::clone(&shared), state, lease, Arc::clone(&notice), (address.clone(), wakes))?;
+        let observers = self.observers.as_ref().and_then(|observers| {
+            let followed = telemetry::follow(&shared, observers, &run, began, Arc::clone(&notice));
+            followed.map_err(|error| shared.note(Err(error))).ok()
+        });
         let (for_thread, id) = (Arc::clone(&shared), run.clone());
         let thread = thread::Builder::new()
             .name("run".to_owned())
@@ -307,7 +341,7 @@ impl Orchestrator {
                 outcome
             })
             .map_err(|source| RuntimeError::Thread { source })?;
-        Ok(RunHandle { run, shared, notice, address, thread })
+        Ok(RunHandle { run, shared, notice, address, thread, observers })
     }
 
     /// Puts a command into a run's inbox; its owner takes it within 0.1 s. A run that nobody owns
@@ -439,6 +473,23 @@ impl Orchestrator {
             }
         }
         Ok(reports)
+    }
+
+    /// Lists the consents that people have given, newest first.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>, RuntimeError> {
+        Ok(self.shared.log.grants(filter)?)
+    }
+
+    /// Takes a consent back; `None` when there is no such consent.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn revoke(&self, grant: &GrantId, actor: Actor) -> Result<Option<Grant>, RuntimeError> {
+        let revocation = Revocation { actor, at: self.shared.clock.now() };
+        Ok(self.shared.log.revoke(grant, &revocation)?)
     }
 
     /// Compares the views of a run with the log and, unless `check` is set, writes them.

@@ -10,14 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use co_engine::{Decision, Effect, Input, Phase, RunState, decide};
-use co_log::{Append, Durability, InboxSeq, Lease, LogError, Settlement};
+use co_log::{Append, Consents, Durability, InboxSeq, Lease, LogError, Settlement};
 use co_model::{
-    Actor, AttemptExit, AttemptReport, Command, CommandKey, Envelope, Event, EventSeq, OutputStats, Recorded,
-    RunId, RunOutcome, StageId, ThreadId, Timestamp,
+    Actor, AttemptExit, AttemptReport, CallId, CallOrigin, Command, CommandKey, DecisionSource, Envelope,
+    Event, EventSeq, Recorded, RunId, RunOutcome, SandboxPolicy, StageId, StageWork, ThreadId, Timestamp,
 };
 use co_process::{Shutdown, StopSignal};
-use indexmap::IndexMap;
 
+use crate::agent::Voice;
 use crate::attempt::Attempt;
 use crate::error::RuntimeError;
 use crate::notice::Notice;
@@ -76,6 +76,8 @@ pub(crate) struct RunOwner {
     address: Address,
     wakes: Receiver<Wake>,
     attempts: HashMap<(StageId, u32), StopSignal>,
+    /// The agents among them.
+    voices: HashMap<(StageId, u32), Voice>,
     children: HashMap<RunId, Address>,
     timers: BTreeSet<Timestamp>,
     views: ViewWriter,
@@ -104,6 +106,7 @@ impl RunOwner {
             address,
             wakes,
             attempts: HashMap::new(),
+            voices: HashMap::new(),
             children: HashMap::new(),
             timers: BTreeSet::new(),
             views,
@@ -173,6 +176,7 @@ impl RunOwner {
                 match input.as_ref() {
                     Input::AttemptFinished { stage, attempt, .. } => {
                         self.attempts.remove(&(stage.clone(), *attempt));
+                        self.voices.remove(&(stage.clone(), *attempt));
                     }
                     Input::ChildRunFinished { run, .. } => drop(self.children.remove(run)),
                     _ => {}
@@ -237,7 +241,7 @@ impl RunOwner {
             if decision.events.is_empty() && settled.is_empty() {
                 return Ok(());
             }
-            match append(&self.shared, &self.state, &self.lease, now, &decision.events, &settled) {
+            match append(&self.shared, &self.state, &self.lease, now, &decision, &settled) {
                 Ok(recorded) => {
                     self.take_in(&recorded)?;
                     self.views.update(&self.state, now);
@@ -245,9 +249,30 @@ impl RunOwner {
                 }
                 // Somebody recorded a fact from outside, a refused resume say: take it in, decide again.
                 Err(LogError::Conflict { .. }) => self.catch_up()?,
+                // The consent was taken back or used up since it was looked up: look again.
+                Err(LogError::GrantSpent(_)) if let Input::Consulted { stage, call, .. } = input => {
+                    let (stage, call) = (stage.clone(), call.clone());
+                    return self.consult(stage, call, None);
+                }
                 Err(error) => return Err(lost(error)),
             }
         }
+    }
+
+    /// Looks up the consents to a call. Without keys, those of the open call.
+    fn consult(
+        &mut self,
+        stage: StageId,
+        call: CallId,
+        keys: Option<Vec<String>>,
+    ) -> Result<(), RuntimeError> {
+        let wanted = || {
+            let open = self.state.stage(&stage)?.call(&call)?;
+            Some(co_policy::key(&open.request).as_slice().to_vec())
+        };
+        let Some(keys) = keys.or_else(wanted) else { return Ok(()) };
+        let grants = self.shared.log.grants_of(&keys)?;
+        self.apply(&Input::Consulted { stage, call, grants }, None)
     }
 
     fn catch_up(&mut self) -> Result<(), RuntimeError> {
@@ -268,12 +293,26 @@ impl RunOwner {
     fn perform(&mut self, effects: Vec<Effect>) -> Result<(), RuntimeError> {
         for effect in effects {
             match effect {
-                Effect::Launch { stage, attempt, thread, steer } => {
-                    self.launch(&stage, attempt, thread, steer)?;
+                Effect::Launch { stage, attempt, thread, steer, sandbox } => {
+                    self.launch(&stage, attempt, thread, steer, sandbox)?;
+                }
+                Effect::Consult { stage, call, keys } => self.consult(stage, call, Some(keys))?,
+                Effect::Reply { stage, attempt, item, decision } => {
+                    if let Some(voice) = self.voices.get(&(stage, attempt)) {
+                        voice.answer(&item, &decision);
+                    }
+                }
+                Effect::Steer { stage, attempt, message } => {
+                    if let Some(voice) = self.voices.get(&(stage, attempt)) {
+                        voice.steer(&message);
+                    }
                 }
                 Effect::Stop { stage, attempt } => {
-                    if let Some(stop) = self.attempts.get(&(stage, attempt)) {
-                        stop.request(Shutdown::Graceful);
+                    let attempt = (stage, attempt);
+                    match (self.attempts.get(&attempt), self.voices.get(&attempt)) {
+                        (Some(stop), Some(voice)) => voice.stop(stop),
+                        (Some(stop), None) => stop.request(Shutdown::Graceful),
+                        (None, _) => {}
                     }
                 }
                 Effect::RunChild { stage, run, pipeline } => {
@@ -317,10 +356,15 @@ impl RunOwner {
         number: u32,
         thread: Option<ThreadId>,
         steer: Vec<String>,
+        sandbox: SandboxPolicy,
     ) -> Result<(), RuntimeError> {
         let Some(definition) = self.state.stage(stage).map(|record| record.definition.clone()) else {
             return Ok(());
         };
+        let voice = Voice::default();
+        if matches!(definition.work, StageWork::Agent(_)) {
+            self.voices.insert((stage.clone(), number), voice.clone());
+        }
         let started = StopSignal::new().and_then(|stop| {
             let attempt = Attempt {
                 shared: Arc::clone(&self.shared),
@@ -329,7 +373,9 @@ impl RunOwner {
                 number,
                 thread,
                 steer,
+                sandbox,
                 stop: stop.clone(),
+                voice,
                 owner: self.address.0.clone(),
             };
             thread::Builder::new().name(format!("stage {stage}")).spawn(move || attempt.make())?;
@@ -392,22 +438,14 @@ fn refused(input: &Input, detail: String) -> (Decision, Settlement) {
         }],
         _ => Vec::new(),
     };
-    (Decision { events, effects: Vec::new() }, Settlement::Refused { detail })
+    (Decision { events, ..Decision::default() }, Settlement::Refused { detail })
 }
 
 fn no_thread(error: &std::io::Error) -> AttemptReport {
     let reason = format!("no thread for the attempt: {error}");
     AttemptReport {
         summary: format!("Not started: {reason}"),
-        exit: AttemptExit::NotStarted { reason },
-        duration: Duration::ZERO,
-        output: OutputStats::default(),
-        survivors_killed: 0,
-        produced: IndexMap::default(),
-        missing_outputs: Vec::new(),
-        agent: None,
-        selection: None,
-        objection: None,
+        ..AttemptReport::new(AttemptExit::NotStarted { reason })
     }
 }
 
@@ -417,11 +455,12 @@ pub(crate) fn append(
     state: &RunState,
     lease: &Lease,
     now: Timestamp,
-    events: &[Event],
+    decision: &Decision,
     settled: &[(InboxSeq, Settlement)],
 ) -> Result<Vec<Recorded>, LogError> {
+    let events = &decision.events;
     let progress = views::progress(&foresee(state, now, events), &shared.options.layout);
-    let transition = events.iter().any(Event::is_transition) || !settled.is_empty();
+    let transition = events.iter().any(must_last) || !settled.is_empty();
     shared.log.append(
         lease,
         &Append {
@@ -431,9 +470,20 @@ pub(crate) fn append(
             events,
             progress: &progress,
             settled,
+            consents: Consents { given: &decision.grants, used: &decision.used },
             durability: if transition { Durability::Synced } else { Durability::Buffered },
         },
     )
+}
+
+/// Whether an event must be on disk before anything follows from it. What an agent does unasked, or only
+/// asks, is safe with the next event that must; there may be thousands of those.
+fn must_last(event: &Event) -> bool {
+    match event {
+        Event::CallRequested(request) => !matches!(request.origin, CallOrigin::Agent(_)),
+        Event::CallDecided { decision, .. } => decision.source != DecisionSource::NotRequired,
+        other => other.is_transition(),
+    }
 }
 
 /// The state as it will be once the events are recorded.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use co_engine::{Input, Phase, RecoveryPlan, RecoveryStep, RunState, Seen, decide, plan_recovery};
-use co_log::{Append, Durability, LeaseHolder, RunFilter, RunHead};
+use co_log::{Append, Consents, Durability, LeaseHolder, RunFilter, RunHead};
 use co_model::{RunId, RunStatus, TaskId};
 use co_process::find_marked;
 
@@ -185,6 +185,7 @@ fn mark(shared: &Shared, head: &RunHead, state: &mut RunState, detail: &str) -> 
             events: &decision.events,
             progress: &progress,
             settled: &[],
+            consents: Consents::default(),
             durability: Durability::Synced,
         },
     );

@@ -1,6 +1,6 @@
 //! What surfaces ask of the runtime.
 
-use co_model::{Actor, Pipeline, PipelineId, RunId, RunSettings, TaskId};
+use co_model::{Actor, Pipeline, PipelineId, RunId, RunSettings, TaskId, ToolPolicy};
 use indexmap::IndexMap;
 
 /// Asks for a new run.
@@ -31,6 +31,8 @@ pub struct ResumeRequest {
     pub token: TokenOffer,
     /// The pipeline as it is now; `None` goes on with the recorded one.
     pub pipeline: Option<(Pipeline, IndexMap<PipelineId, Pipeline>)>,
+    /// The policy as it is now; `None` goes on with the recorded one.
+    pub policy: Option<Box<ToolPolicy>>,
 }
 
 /// The proof that comes with a resume.

@@ -3,7 +3,7 @@
 //! An owner performs its effects itself. Where there is none, only one kind of effect is left to
 //! be carried out: a child run that is to be cancelled, whose owner died with its parent's.
 
-use co_engine::{Effect, Input, RunState};
+use co_engine::{Decision, Effect, Input, RunState};
 use co_log::{InboxEntry, Lease, LeaseHolder, LogError, Owner, Settlement};
 use co_model::{Actor, Command, CommandKey, Envelope, Event, RunId};
 
@@ -57,7 +57,7 @@ pub(crate) fn take_over(shared: &Shared, run: &RunId, lease: &Lease) -> Result<R
     // Only commands and resumes can be refused.
     let decision = co_engine::decide(&state, now, Input::OwnerGone { detail }).unwrap_or_default();
     if !decision.events.is_empty() {
-        let recorded = owner::append(shared, &state, lease, now, &decision.events, &[])?;
+        let recorded = owner::append(shared, &state, lease, now, &decision, &[])?;
         launch::evolve(&mut state, &recorded)?;
         carry_out(shared, &state, decision.effects);
     }
@@ -86,9 +86,8 @@ fn settle(
     entry: &InboxEntry,
 ) -> Result<(), RuntimeError> {
     let (now, envelope) = (shared.clock.now(), &entry.envelope);
-    let (events, effects, settlement) = match co_engine::decide(state, now, Input::Command(envelope.clone()))
-    {
-        Ok(decision) => (decision.events, decision.effects, Settlement::Accepted),
+    let (decision, settlement) = match co_engine::decide(state, now, Input::Command(envelope.clone())) {
+        Ok(decision) => (decision, Settlement::Accepted),
         Err(refusal) => {
             let detail = refusal.to_string();
             let event = Event::CommandRefused {
@@ -96,12 +95,12 @@ fn settle(
                 actor: envelope.actor.clone(),
                 detail: detail.clone(),
             };
-            (vec![event], Vec::new(), Settlement::Refused { detail })
+            (Decision { events: vec![event], ..Decision::default() }, Settlement::Refused { detail })
         }
     };
-    let recorded = owner::append(shared, state, lease, now, &events, &[(entry.seq, settlement)])?;
+    let recorded = owner::append(shared, state, lease, now, &decision, &[(entry.seq, settlement)])?;
     launch::evolve(state, &recorded)?;
-    carry_out(shared, state, effects);
+    carry_out(shared, state, decision.effects);
     Ok(())
 }
 

@@ -41,7 +41,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Output {
-    /// Calls `exec_command` with a shell line.
+    /// Calls the agent's shell (`exec_command` of Codex, `Bash` of Claude Code) with a shell line.
     Shell {
         /// The shell line.
         command: String,
@@ -61,7 +61,9 @@ pub enum Output {
         /// The summary.
         text: String,
     },
-    /// Sends any other item of the Responses API as it stands.
+    /// Sends any other item of the Responses API, or content block of the Messages API, as it stands.
+    ///
+    /// A `tool_use` block gets its id from the server.
     Item {
         /// The item.
         item: Value,
@@ -153,6 +155,11 @@ impl Step {
     /// Calls `apply_patch`.
     pub fn apply_patch(patch: impl Into<String>) -> Self {
         Self::default().then(Output::ApplyPatch { patch: patch.into() })
+    }
+
+    /// Calls a tool of Claude Code's.
+    pub fn tool(name: &str, input: &Value) -> Self {
+        Self::default().then(Output::Item { item: json!({"type": "tool_use", "name": name, "input": input}) })
     }
 
     /// Says something; with nothing else in the step this ends the turn.

@@ -1,4 +1,4 @@
-//! A scripted model behind the Responses API, on loopback.
+//! A scripted model behind the Responses API and the Messages API, on loopback.
 //!
 //! Owns one listener and one thread per connection. Every connection carries one request: the answer ends by closing
 //! it, which is how a cut stream is told apart from a complete one.
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::model_dialect::Dialect;
 use crate::{End, Script, Step};
 
 /// Bounds a request's body; the real client sends some tens of kilobytes.
@@ -48,7 +49,8 @@ pub struct RecordedRequest {
 impl RecordedRequest {
     /// Tells whether any text of the request's input contains `text`.
     pub fn input_contains(&self, text: &str) -> bool {
-        Step::default().when(text).matches(&self.body["input"])
+        let dialect = Dialect::of(&self.method, &self.path).unwrap_or(Dialect::Responses);
+        Step::default().when(text).matches(dialect.input(&self.body))
     }
 }
 
@@ -112,6 +114,11 @@ impl ModelServer {
         format!("http://{}/v1", self.address)
     }
 
+    /// Returns the address that Claude Code takes as `ANTHROPIC_BASE_URL`.
+    pub fn root_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Returns the requests so far, in order of arrival.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.shared.lock().requests.clone()
@@ -162,31 +169,25 @@ impl Shared {
 
     fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         let Some(mut request) = read_request(stream)? else { return Ok(()) };
-        let is_model = request.method == "POST"
-            && request.path.split('?').next().is_some_and(|path| path.ends_with("/responses"));
-        let (step, first_id) = self.take_step(&mut request, is_model);
-        match step {
-            None if is_model => {
-                let message = "the script of the model server has no step left for this request";
-                respond(stream, 400, &json!({"error": {"message": message, "code": "script_exhausted"}}))
-            }
-            None => respond(stream, 404, &json!({"error": {"message": "not found"}})),
-            Some(step) => self.answer(stream, step, first_id),
+        let dialect = Dialect::of(&request.method, &request.path);
+        let (step, first_id) = self.take_step(&mut request, dialect);
+        match (dialect, step) {
+            (Some(dialect), Some(step)) => self.answer(stream, dialect, &request.body, step, first_id),
+            (Some(dialect), None) => respond(stream, 400, &dialect.exhausted()),
+            (None, _) => respond(stream, 404, &json!({"error": {"message": "not found"}})),
         }
     }
 
     /// Records the request, picks its step and reserves ids for the outputs, all under one lock.
-    fn take_step(&self, request: &mut RecordedRequest, is_model: bool) -> (Option<&Step>, usize) {
+    fn take_step(&self, request: &mut RecordedRequest, dialect: Option<Dialect>) -> (Option<&Step>, usize) {
         let mut state = self.lock();
         let steps = &self.script.steps;
-        let input = &request.body["input"];
-        let open = |index: &usize| !state.used[*index] && steps[*index].matches(input);
-        let chosen = is_model
-            .then(|| {
-                let conditional = (0..steps.len()).filter(|&index| steps[index].is_conditional()).find(open);
-                conditional.or_else(|| (0..steps.len()).find(open))
-            })
-            .flatten();
+        let chosen = dialect.and_then(|dialect| {
+            let input = dialect.input(&request.body);
+            let open = |index: &usize| !state.used[*index] && steps[*index].matches(input);
+            let conditional = (0..steps.len()).filter(|&index| steps[index].is_conditional()).find(open);
+            conditional.or_else(|| (0..steps.len()).find(open))
+        });
         request.step = chosen;
         if let Some(index) = chosen {
             state.used[index] = !steps[index].repeat;
@@ -204,7 +205,14 @@ impl Shared {
         (chosen.map(|index| &steps[index]), first_id)
     }
 
-    fn answer(&self, mut stream: &TcpStream, step: &Step, first_id: usize) -> io::Result<()> {
+    fn answer(
+        &self,
+        mut stream: &TcpStream,
+        dialect: Dialect,
+        request: &Value,
+        step: &Step,
+        first_id: usize,
+    ) -> io::Result<()> {
         if let End::Http { status, body } = &step.end {
             return respond(stream, *status, body);
         }
@@ -213,36 +221,21 @@ impl Shared {
         )?;
         // Read before the first output: who has seen that may release what hangs after it.
         let releases = self.lock().releases;
+        for event in dialect.opening(first_id, request, step) {
+            send(stream, &event)?;
+        }
         for (offset, output) in step.output.iter().enumerate() {
-            send(
-                stream,
-                &json!({"type": "response.output_item.done", "item": output.item(first_id + offset)}),
-            )?;
+            for event in dialect.output(output, first_id + offset, offset) {
+                send(stream, &event)?;
+            }
         }
-        let id = format!("resp_{first_id}");
-        match &step.end {
-            End::Completed { usage } => {
-                let usage = json!({
-                    "input_tokens": usage.input, "input_tokens_details": {"cached_tokens": usage.cached},
-                    "output_tokens": usage.output, "output_tokens_details": {"reasoning_tokens": usage.reasoning},
-                    "total_tokens": usage.input + usage.output,
-                });
-                send(stream, &json!({"type": "response.completed", "response": {"id": id, "usage": usage}}))
-            }
-            End::Failed { code, message } => {
-                let error = json!({"code": code, "message": message});
-                send(stream, &json!({"type": "response.failed", "response": {"id": id, "error": error}}))
-            }
-            End::Incomplete { reason } => {
-                let response = json!({"id": id, "incomplete_details": {"reason": reason}});
-                send(stream, &json!({"type": "response.incomplete", "response": response}))
-            }
-            End::Hang => {
-                self.hang(releases);
-                Ok(())
-            }
-            End::Cut | End::Http { .. } => Ok(()),
+        for event in dialect.end(step, first_id) {
+            send(stream, &event)?;
         }
+        if step.end == End::Hang {
+            self.hang(releases);
+        }
+        Ok(())
     }
 
     /// Waits for a release beyond the first `releases`.

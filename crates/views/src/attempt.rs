@@ -1,10 +1,13 @@
 //! One try at a stage, as manifests show it.
 
+use std::collections::BTreeMap;
+
 use co_engine::{AttemptEnd, AttemptRecord};
 use co_model::{AttemptExit, AttemptReport, OutputStats};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::call::{SandboxUseView, sandbox_use};
 use crate::json::{Time, millis};
 use crate::layout::Layout;
 use crate::sentence;
@@ -36,6 +39,10 @@ pub struct AttemptView {
     pub output_bytes: Option<OutputBytes>,
     /// Processes that were still there at its end and had to be killed.
     pub survivors_killed: u32,
+    /// How often the privacy guard has taken something out of its output, by rule.
+    pub redactions: BTreeMap<String, u64>,
+    /// The sandbox its command ran in; null without one.
+    pub sandbox: Option<SandboxUseView>,
 }
 
 /// How an attempt ended.
@@ -130,6 +137,8 @@ pub(crate) fn attempt_view(attempt: &AttemptRecord, paths: (String, String)) -> 
         index_path,
         output_bytes: report.map(|report| report.output.clone().into()),
         survivors_killed: report.map_or(0, |report| report.survivors_killed),
+        redactions: report.map(|report| report.redactions.clone()).unwrap_or_default(),
+        sandbox: sandbox_use(&attempt.sandbox),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One stage of a run, as manifests show it: an entry of `commands[]`.
 
-use co_engine::{RunState, StageRecord, StageState};
+use co_engine::{CallState, RunState, StageRecord, StageState};
 use co_model::{AttemptReport, StageId, StageOutcome, StageStatus, StageWork};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -74,13 +74,13 @@ pub struct CommandView {
     pub objection: Option<String>,
     /// The child run of a nested pipeline.
     pub sub_run_id: Option<String>,
-    /// A gate's question.
+    /// The question of a gate, or about the stage's own command while it is open.
     pub question: Option<QuestionView>,
     /// An agent's part.
     pub agent: Option<AgentView>,
 }
 
-/// A gate's question to a person.
+/// A question to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct QuestionView {
@@ -172,6 +172,7 @@ pub(crate) fn deciding_report(record: &StageRecord) -> Option<&AttemptReport> {
         StageState::Pending
         | StageState::Attempting { .. }
         | StageState::Asking { .. }
+        | StageState::Consenting { .. }
         | StageState::Nested { .. }
         | StageState::Interrupted => false,
     };
@@ -189,6 +190,14 @@ fn reasons(record: &StageRecord) -> (Option<String>, Option<String>) {
 }
 
 fn question(record: &StageRecord) -> Option<QuestionView> {
+    if let StageState::Consenting { call } = &record.state {
+        return match &record.call(call)?.state {
+            CallState::Asking { message, expires_at } => {
+                Some(QuestionView { message: message.clone(), expires_at: Some((*expires_at).into()) })
+            }
+            _ => None,
+        };
+    }
     let StageWork::Gate(gate) = &record.definition.work else { return None };
     Some(match &record.state {
         StageState::Asking { message, expires_at } => {

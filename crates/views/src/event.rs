@@ -13,10 +13,13 @@ use serde::Serialize;
 
 use crate::agent::{AgentTurnView, turn_view};
 use crate::attempt::{Exit, OutputBytes, OutputFile, output_files};
+use crate::call::{CallDecisionView, CallOutcomeView, CallRequestView, PolicyView};
 use crate::json::{Time, millis, to_line};
 use crate::manifest::{DriftEntry, drift_entries};
 use crate::sentence;
-use crate::words::{AnswerWord, ModeWord, RoleWord, RunStatusWord, SourceWord, StageKind, StageStatusWord};
+use crate::words::{
+    AnswerWord, GrantScopeWord, ModeWord, RoleWord, RunStatusWord, SourceWord, StageKind, StageStatusWord,
+};
 
 /// The version of the envelope and of what is in it.
 pub const ENVELOPE_VERSION: u32 = 1;
@@ -73,6 +76,8 @@ pub enum EventData {
         target: Option<String>,
         /// The approval policy asked for.
         approval_policy: Option<String>,
+        /// What decides what is asked, allowed and confined.
+        policy: PolicyView,
         /// What the task is.
         description: Option<String>,
         /// Absolute path of the directory the stages run in.
@@ -138,10 +143,52 @@ pub enum EventData {
         /// Not before this instant.
         due_at: Time,
     },
+    /// Somebody wants something done.
+    CallRequested {
+        /// The stage it belongs to.
+        stage_id: String,
+        /// The call, unique within the run.
+        call_id: String,
+        /// The attempt it was made in, from 1.
+        attempt: u32,
+        /// What is wanted.
+        request: CallRequestView,
+    },
+    /// It may be done, or not.
+    CallDecided {
+        /// The stage it belongs to.
+        stage_id: String,
+        /// The call.
+        call_id: String,
+        /// Whether, and on whose word.
+        decision: CallDecisionView,
+    },
+    /// It is being done.
+    CallStarted {
+        /// The stage it belongs to.
+        stage_id: String,
+        /// The call.
+        call_id: String,
+        /// The layers of our sandbox that hold, outermost first.
+        layers: Vec<String>,
+        /// What it lacks of what was asked for, when a weaker sandbox was accepted.
+        weaker: Option<String>,
+    },
+    /// It is over.
+    CallFinished {
+        /// The stage it belongs to.
+        stage_id: String,
+        /// The call.
+        call_id: String,
+        /// How it ended.
+        outcome: CallOutcomeView,
+    },
     /// A question to a person is open.
     QuestionAsked {
-        /// The gate.
+        /// The gate, or the stage of the call.
         stage_id: String,
+        /// The call it is about; null for a gate.
+        call_id: Option<String>,
         /// What is asked.
         message: String,
         /// Unanswered by then means no.
@@ -149,8 +196,12 @@ pub enum EventData {
     },
     /// The question was answered.
     QuestionAnswered {
-        /// The gate.
+        /// The gate, or the stage of the call.
         stage_id: String,
+        /// The call it is about; null for a gate.
+        call_id: Option<String>,
+        /// How far a consent to a call reaches; null for a gate and for a no.
+        scope: Option<GrantScopeWord>,
         /// What they said.
         verdict: AnswerWord,
         /// Who answered.
@@ -160,8 +211,10 @@ pub enum EventData {
     },
     /// Nobody answered in time, which means no.
     QuestionExpired {
-        /// The gate.
+        /// The gate, or the stage of the call.
         stage_id: String,
+        /// The call it is about; null for a gate.
+        call_id: Option<String>,
     },
     /// A message for a running agent was accepted.
     SteerAccepted {
@@ -172,12 +225,14 @@ pub enum EventData {
         /// Who said it.
         actor: String,
     },
-    /// The messages so far were handed to the agent as a turn.
+    /// The first messages of those that wait were handed to the agent.
     SteerDelivered {
         /// The agent stage.
         stage_id: String,
-        /// How many messages went into the turn.
+        /// How many messages.
         count: u32,
+        /// Whether the agent took them up within the turn that was running; else they make up the next one.
+        in_turn: bool,
     },
     /// A nested pipeline is about to run, or to go on, as a child run.
     ChildRunStarting {
@@ -250,6 +305,8 @@ pub enum EventData {
         drift: Vec<DriftEntry>,
         /// The stages from here on; null when the pipeline is unchanged.
         stages: Option<Vec<StageView>>,
+        /// The policy from here on; null when unchanged.
+        policy: Option<PolicyView>,
     },
     /// A request to go on was refused.
     ResumeBlocked {
@@ -338,6 +395,10 @@ pub struct ReportView {
     pub outputs: Vec<OutputFile>,
     /// Declared outputs that were missing.
     pub missing_outputs: Vec<String>,
+    /// Whether the sandbox, as far as can be told, stopped it.
+    pub sandbox_denied: bool,
+    /// The class of a failure that passes by itself.
+    pub transient: Option<String>,
     /// The agent's turn.
     pub agent: Option<AgentTurnView>,
     /// The stages a planner stage chose.
@@ -384,25 +445,55 @@ impl From<&Event> for EventData {
             Event::RetryScheduled { stage, attempt, due_at } => {
                 Self::RetryScheduled { stage_id: text(stage), attempt: *attempt, due_at: (*due_at).into() }
             }
-            Event::QuestionAsked { stage, message, expires_at } => Self::QuestionAsked {
+            Event::CallRequested(request) => Self::CallRequested {
+                stage_id: text(&request.stage),
+                call_id: request.call.to_string(),
+                attempt: request.attempt,
+                request: CallRequestView::from(request.as_ref()),
+            },
+            Event::CallDecided { stage, call, decision } => Self::CallDecided {
                 stage_id: text(stage),
+                call_id: call.to_string(),
+                decision: CallDecisionView::from(decision),
+            },
+            Event::CallStarted { stage, call, layers, weaker } => Self::CallStarted {
+                stage_id: text(stage),
+                call_id: call.to_string(),
+                layers: layers.clone(),
+                weaker: weaker.clone(),
+            },
+            Event::CallFinished { stage, call, outcome } => Self::CallFinished {
+                stage_id: text(stage),
+                call_id: call.to_string(),
+                outcome: CallOutcomeView::from(outcome),
+            },
+            Event::QuestionAsked { stage, message, expires_at, call } => Self::QuestionAsked {
+                stage_id: text(stage),
+                call_id: call.as_ref().map(ToString::to_string),
                 message: message.clone(),
                 expires_at: (*expires_at).into(),
             },
-            Event::QuestionAnswered { stage, verdict, actor, reason } => Self::QuestionAnswered {
+            Event::QuestionAnswered { stage, verdict, actor, reason, call, scope } => {
+                Self::QuestionAnswered {
+                    stage_id: text(stage),
+                    call_id: call.as_ref().map(ToString::to_string),
+                    scope: scope.map(GrantScopeWord::from),
+                    verdict: Some(*verdict).into(),
+                    actor: actor.to_string(),
+                    reason: reason.clone(),
+                }
+            }
+            Event::QuestionExpired { stage, call } => Self::QuestionExpired {
                 stage_id: text(stage),
-                verdict: Some(*verdict).into(),
-                actor: actor.to_string(),
-                reason: reason.clone(),
+                call_id: call.as_ref().map(ToString::to_string),
             },
-            Event::QuestionExpired { stage } => Self::QuestionExpired { stage_id: text(stage) },
             Event::SteerAccepted { stage, message, actor } => Self::SteerAccepted {
                 stage_id: text(stage),
                 message: message.clone(),
                 actor: actor.to_string(),
             },
-            Event::SteerDelivered { stage, count } => {
-                Self::SteerDelivered { stage_id: text(stage), count: *count }
+            Event::SteerDelivered { stage, count, in_turn } => {
+                Self::SteerDelivered { stage_id: text(stage), count: *count, in_turn: *in_turn }
             }
             Event::ChildRunStarting { stage, run, pipeline } => Self::ChildRunStarting {
                 stage_id: text(stage),
@@ -428,12 +519,15 @@ impl From<&Event> for EventData {
                 Self::CancelRequested { actor: actor.to_string(), reason: reason.clone() }
             }
             Event::RunInterrupted { detail } => Self::RunInterrupted { detail: detail.clone() },
-            Event::ResumeAccepted { actor, reason, drift, pipeline, nested: _ } => Self::ResumeAccepted {
-                actor: actor.to_string(),
-                reason: reason.clone(),
-                drift: drift_entries(drift),
-                stages: pipeline.as_deref().map(stage_views),
-            },
+            Event::ResumeAccepted { actor, reason, drift, pipeline, nested: _, policy } => {
+                Self::ResumeAccepted {
+                    actor: actor.to_string(),
+                    reason: reason.clone(),
+                    drift: drift_entries(drift),
+                    stages: pipeline.as_deref().map(stage_views),
+                    policy: policy.as_deref().map(PolicyView::from),
+                }
+            }
             Event::ResumeBlocked { actor, reason, detail } => Self::ResumeBlocked {
                 actor: actor.to_string(),
                 reason: reason.clone(),
@@ -466,6 +560,7 @@ fn run_created(created: &RunCreated) -> EventData {
         retry_of: settings.retry_of.as_ref().map(ToString::to_string),
         target: settings.target.clone(),
         approval_policy: settings.approval_policy.clone(),
+        policy: PolicyView::from(&settings.policy),
         description: settings.description.clone(),
         workspace: settings.workspace.clone(),
         worktree_branch: settings.worktree_branch.clone(),
@@ -546,6 +641,8 @@ impl From<&AttemptReport> for ReportView {
             survivors_killed: report.survivors_killed,
             outputs: output_files(report, None),
             missing_outputs: report.missing_outputs.clone(),
+            sandbox_denied: report.sandbox_denied,
+            transient: report.transient.clone(),
             agent: report.agent.as_ref().map(turn_view),
             selection: report.selection.clone(),
             objection: report.objection.clone(),

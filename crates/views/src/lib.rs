@@ -9,9 +9,11 @@
 
 mod agent;
 mod attempt;
+mod call;
 mod command;
 mod error;
 mod event;
+mod exec;
 mod json;
 mod layout;
 mod manifest;
@@ -26,12 +28,17 @@ mod words;
 
 pub use agent::{AgentFailureView, AgentTurnView, AgentView, ChangedFile, ChangedFiles, Usage};
 pub use attempt::{AttemptView, Exit, OutputBytes, OutputFile};
+pub use call::{
+    CallCountsView, CallDecisionView, CallOutcomeView, CallRequestView, GrantView, OpenQuestionView,
+    PolicySourceView, PolicyView, SandboxUseView, SandboxView, ToolDecisionView, open_questions,
+};
 pub use command::{CommandView, QuestionView, stage_number};
 pub use error::{ErrorArtifact, ErrorDetails, error_artifact};
 pub use event::{
     ENVELOPE_VERSION, EventData, EventLine, PlannedStageView, ReportView, SkippedStageView, StageView,
     event_line,
 };
+pub use exec::{ExecResult, SchemaViolation, Told, exec_result};
 pub use json::{Time, to_json};
 pub use layout::{Layout, slug};
 pub use manifest::{
@@ -49,6 +56,6 @@ pub use start::{StartResult, start_result};
 pub use status::{Activity, AgentAtWork, OwnerSeen, StatusView, status};
 pub use task_state::{TaskRun, TaskState, task_state};
 pub use words::{
-    AnswerWord, ChangeWord, DriftWord, ExitWord, ModeWord, ReportWord, ResumeWord, RoleWord, RunStatusWord,
-    SourceWord, StageKind, StageStatusWord,
+    AnswerWord, CallStatusWord, ChangeWord, DecisionSourceWord, DriftWord, ExitWord, GrantScopeWord,
+    ModeWord, ReportWord, ResumeWord, RoleWord, RunStatusWord, SourceWord, StageKind, StageStatusWord,
 };

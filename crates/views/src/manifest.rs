@@ -7,6 +7,7 @@ use co_model::{Drift, Role, StageDrift, StageOutcome, StageWork, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::call::{CallCountsView, PolicyView, ToolDecisionView};
 use crate::command::{CommandView, command_views};
 use crate::json::{Time, count};
 use crate::layout::Layout;
@@ -60,6 +61,8 @@ pub struct Manifest {
     pub retry_of: Option<String>,
     /// The approval policy asked for.
     pub approval_policy: Option<String>,
+    /// What decides what is asked, allowed and confined.
+    pub policy: PolicyView,
     /// Who started the run.
     pub actor: Option<String>,
     /// When the run was created.
@@ -112,6 +115,10 @@ pub struct Manifest {
     pub resume_events: Vec<ResumeEvent>,
     /// Every answer at a gate.
     pub approvals: Vec<Approval>,
+    /// The first thousand decisions on tool calls that were not taken for granted; all are in the log.
+    pub tool_decisions: Vec<ToolDecisionView>,
+    /// How many tool calls there were, by what was decided.
+    pub tool_calls: CallCountsView,
     /// The verdicts so far.
     pub roles: Roles,
     /// The runs of nested pipelines.
@@ -266,6 +273,7 @@ pub fn manifest(state: &RunState, layout: &Layout, heartbeat: Heartbeat) -> Mani
         parent_run_id: settings.parent.as_ref().map(ToString::to_string),
         retry_of: settings.retry_of.as_ref().map(ToString::to_string),
         approval_policy: settings.approval_policy.clone(),
+        policy: PolicyView::from(state.policy()),
         actor: settings.actor.as_ref().map(ToString::to_string),
         created_at: state.created_at.into(),
         started_at: state.started_at.map(Time::from),
@@ -298,6 +306,8 @@ pub fn manifest(state: &RunState, layout: &Layout, heartbeat: Heartbeat) -> Mani
         resume_token_sha256: settings.resume_token_sha256.clone(),
         resume_events: state.resumes.iter().map(resume_event).collect(),
         approvals: approvals(state),
+        tool_decisions: state.decisions.iter().map(ToolDecisionView::from).collect(),
+        tool_calls: state.call_counts.into(),
         roles: roles(state),
         child_runs: child_runs(state, layout),
         events_seq: state.last_seq.0,

@@ -4,8 +4,10 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
+use crate::call::GrantView;
 use crate::error::ErrorArtifact;
 use crate::event::EventLine;
+use crate::exec::ExecResult;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::run_summary::RunSummary;
@@ -14,8 +16,18 @@ use crate::status::StatusView;
 use crate::task_state::TaskState;
 
 /// The names [`schema`] knows; `schemas/<name>.schema.json` holds each.
-pub const SCHEMA_NAMES: &[&str] =
-    &["manifest", "run-summary", "metrics", "task-state", "event", "status", "error", "start"];
+pub const SCHEMA_NAMES: &[&str] = &[
+    "manifest",
+    "run-summary",
+    "metrics",
+    "task-state",
+    "event",
+    "status",
+    "error",
+    "start",
+    "grant",
+    "exec",
+];
 
 /// The JSON Schema (draft 2020-12) of a view; `None` for an unknown name.
 pub fn schema(name: &str) -> Option<Value> {
@@ -28,6 +40,8 @@ pub fn schema(name: &str) -> Option<Value> {
         "status" => Some(of::<StatusView>()),
         "error" => Some(of::<ErrorArtifact>()),
         "start" => Some(of::<StartResult>()),
+        "grant" => Some(of::<GrantView>()),
+        "exec" => Some(of::<ExecResult>()),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What views say in words: details, reasons and summaries of runs and stages.
 
-use co_engine::{GuardrailStatus, Phase, RunState, StageRecord, StageState};
+use co_engine::{CallState, GuardrailStatus, Phase, RunState, StageRecord, StageState};
 use co_model::{
     CommandLine, DurationText, FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus,
     StageWork,
@@ -164,6 +164,10 @@ pub fn stage_summary(state: &RunState, record: &StageRecord) -> Option<String> {
         StageState::Pending | StageState::Attempting { .. } => None,
         StageState::Backoff { attempt, due_at } => Some(format!("Attempt {attempt} is due at {due_at}.")),
         StageState::Asking { message, .. } => Some(message.clone()),
+        StageState::Consenting { call } => match record.call(call).map(|open| &open.state) {
+            Some(CallState::Asking { message, .. }) => Some(message.clone()),
+            _ => None,
+        },
         StageState::Nested { run } => Some(format!("Child run {run} is under way.")),
         StageState::Interrupted => Some("Interrupted: nobody saw how the attempt ended.".to_owned()),
         StageState::Finished { outcome } => Some(outcome_summary(state, record, outcome)),

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::agent::Usage;
+use crate::call::{OpenQuestionView, open_questions};
 use crate::command::{CommandView, command_views};
 use crate::json::Time;
 use crate::layout::Layout;
@@ -68,6 +69,8 @@ pub struct StatusView {
     pub events_seq: u64,
     /// The stages, in file order.
     pub commands: Vec<CommandView>,
+    /// The questions that wait for a person.
+    pub questions: Vec<OpenQuestionView>,
     /// The agents at work, as their output tells.
     pub agents_at_work: Vec<AgentAtWork>,
 }
@@ -141,6 +144,7 @@ pub fn status(
         child_runs: child_runs(state, layout),
         events_seq: state.last_seq.0,
         commands: command_views(state, layout),
+        questions: open_questions(state),
         agents_at_work: Vec::new(),
     }
 }

@@ -60,6 +60,53 @@ words!(
 );
 
 words!(
+    /// On whose word a tool call is done or not.
+    DecisionSourceWord from co_model::DecisionSource {
+        /// An earlier consent to the very same thing.
+        Cache,
+        /// A person, asked.
+        Prompt,
+        /// A rule or the policy.
+        Policy,
+        /// Nobody needs to be asked.
+        #[serde(rename = "not-required")]
+        NotRequired,
+    }
+);
+
+words!(
+    /// What became of a tool call.
+    CallStatusWord from co_model::CallStatus {
+        /// Done.
+        Succeeded,
+        /// Done, without success.
+        Failed,
+        /// The sandbox stopped it.
+        SandboxDenied,
+        /// Not performed.
+        Declined,
+        /// Nobody saw its end.
+        Lost,
+    }
+);
+
+words!(
+    /// How far a consent reaches.
+    GrantScopeWord from co_model::GrantScope {
+        /// One call.
+        Once,
+        /// The same thing in the run.
+        Run,
+        /// The same thing in the runs one program serves until it ends.
+        Session,
+        /// The same thing in every run of the task.
+        Task,
+        /// The same thing in this repository, until revoked.
+        Always,
+    }
+);
+
+words!(
     /// The part a stage plays.
     RoleWord from co_model::Role {
         /// Decides what is run.

@@ -1,12 +1,13 @@
 //! Composes the command line of `codex exec`.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::Path;
 
 use super::CodexTranscript;
-use crate::driver::{AgentRequest, Driver, KNOWN_AGENTS, Launch, PrepareError, Transcript};
+use crate::dialogue::{Dialogue, Transcript};
+use crate::driver::{AgentRequest, Driver, Launch, PrepareError, check};
 use crate::program::{Program, find_codex};
+use crate::recorder::Recorder;
 
 /// Drives Codex through `codex exec --json`, one process per turn.
 ///
@@ -21,31 +22,20 @@ impl Driver for CodexExec {
     }
 
     fn prepare(&self, request: &AgentRequest<'_>) -> Result<Launch, PrepareError> {
-        if request.agent != self.name() {
-            let name = request.agent.to_owned();
-            return Err(PrepareError::UnknownAgent { name, known: KNOWN_AGENTS.to_vec() });
-        }
-        if request.prompt.trim().is_empty() {
-            return Err(PrepareError::EmptyPrompt);
-        }
-        if !request.cwd.is_absolute() {
-            return Err(PrepareError::RelativeDirectory { cwd: request.cwd.to_owned() });
-        }
+        check(self, request)?;
         let Program { path, environment_additions } =
             find_codex(request.program, request.cwd, request.environment)?;
         let mut argv = vec![OsString::from(path)];
         argv.extend(arguments(request));
-        Ok(Launch { argv, stdin: request.prompt.as_bytes().to_vec(), environment_additions })
+        Ok(Launch { argv, environment_additions })
+    }
+
+    fn dialogue(&self, request: &AgentRequest<'_>) -> Box<dyn Dialogue + Send> {
+        Box::new(CodexTranscript::new(Recorder::spellings(request.cwd)).with_prompt(request.prompt))
     }
 
     fn transcript(&self, cwd: &Path) -> Box<dyn Transcript + Send> {
-        let mut roots = vec![cwd.to_owned()];
-        if let Ok(real) = fs::canonicalize(cwd)
-            && real != cwd
-        {
-            roots.push(real);
-        }
-        Box::new(CodexTranscript::new(roots))
+        Box::new(CodexTranscript::new(Recorder::spellings(cwd)))
     }
 }
 

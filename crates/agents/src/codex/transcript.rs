@@ -3,33 +3,18 @@
 //! Tolerant by rule: unknown events and items are counted, a line that is no event is counted, and nothing that Codex
 //! prints is an error here. A key that stands twice in one object (Codex does that with `id`) keeps its last value.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use co_model::{ChangeKind, FileChange};
+use co_model::{CallOutcome, CallStatus, ChangeKind, PatchedFile, TokenUsage, ToolUse};
 use serde_json::Value;
 
-use crate::driver::Transcript;
+use crate::dialogue::{ConsentDecision, Dialogue, Steered, Transcript};
 use crate::lines::LineCutter;
 use crate::observation::{AgentObservation, TodoItem};
-use crate::report::{AgentReport, CommandRecord, ItemStatus, Terminal, Usage};
-use crate::text::{TEXT_LIMIT, shortened};
-use crate::thread::ThreadId;
+use crate::recorder::{MAX_FILES, Observe, Recorder, detail, outcome, words_of};
+use crate::report::AgentReport;
+use crate::text::{SHORT_LIMIT, TEXT_LIMIT, shortened};
 
-/// Bounds a command, a path, a warning or a name, in bytes.
-const SHORT_LIMIT: usize = 4 * 1024;
-/// Bounds the sample that is kept of the first garbage line, in bytes.
-const SAMPLE_LIMIT: usize = 200;
-/// Bounds the commands of a report; a turn rarely runs more than some hundred.
-const MAX_COMMANDS: usize = 1000;
-/// Bounds the files of a report.
-const MAX_FILES: usize = 2000;
-/// Bounds the warnings of a report.
-const MAX_WARNINGS: usize = 50;
-/// Bounds the names of unknown types that are told apart; further ones share one count.
-const MAX_UNKNOWN_TYPES: usize = 32;
-/// Bounds the commands that are remembered as begun and not ended; Codex itself allows 64.
-const MAX_OPEN_COMMANDS: usize = 1024;
 /// Bounds the entries of a list of things to do.
 const MAX_TODO_ITEMS: usize = 200;
 /// Begins the `error` events that announce another attempt.
@@ -38,6 +23,7 @@ const RETRY_NOTICE: &str = "Reconnecting";
 /// Turns the bytes that `codex exec --json` prints into observations and a report.
 #[derive(Debug)]
 pub struct CodexTranscript {
+    prompt: Vec<u8>,
     lines: LineCutter,
     reading: Reading,
 }
@@ -47,7 +33,14 @@ impl CodexTranscript {
     ///
     /// Paths below a root are reported relative to it.
     pub fn new(roots: Vec<PathBuf>) -> Self {
-        Self { lines: LineCutter::default(), reading: Reading { roots, ..Reading::default() } }
+        let reading = Reading { recorder: Recorder::new(roots), held_error: None };
+        Self { prompt: Vec::new(), lines: LineCutter::default(), reading }
+    }
+
+    /// Gives the agent its prompt, the only thing that it is ever told.
+    #[must_use]
+    pub fn with_prompt(self, prompt: &str) -> Self {
+        Self { prompt: prompt.as_bytes().to_vec(), ..self }
     }
 }
 
@@ -60,11 +53,37 @@ impl Transcript for CodexTranscript {
         if let Some(rest) = self.lines.rest() {
             match event(rest) {
                 Some((kind, event)) => self.reading.event(&kind, &event, observe),
-                None => self.reading.report.truncated_last_line = true,
+                None => self.reading.recorder.report.truncated_last_line = true,
             }
         }
-        self.reading.report.overlong_lines = self.lines.overlong_lines();
+        self.reading.recorder.report.overlong_lines = self.lines.overlong_lines();
         self.reading.finish(observe)
+    }
+}
+
+impl Dialogue for CodexTranscript {
+    fn outgoing(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.prompt)
+    }
+
+    fn input_open(&self) -> bool {
+        false
+    }
+
+    fn answer(&mut self, _item: &str, _decision: &ConsentDecision) -> bool {
+        false
+    }
+
+    fn steer(&mut self, _message: &str) -> Steered {
+        Steered::NotSupported
+    }
+
+    fn interrupt(&mut self) -> bool {
+        false
+    }
+
+    fn continue_with(&mut self, _prompt: &str) -> bool {
+        false
     }
 }
 
@@ -77,63 +96,45 @@ fn event(line: &[u8]) -> Option<(String, Value)> {
 
 #[derive(Debug, Default)]
 struct Reading {
-    roots: Vec<PathBuf>,
-    report: AgentReport,
-    files: BTreeMap<String, ChangeKind>,
-    /// The commands that have begun, by item id, with their place in the report if they have one.
-    open_commands: BTreeMap<String, Option<usize>>,
+    recorder: Recorder,
     /// An `error` event of which the next line tells whether it was fatal.
     held_error: Option<String>,
 }
 
-type Observe<'a> = &'a mut dyn FnMut(AgentObservation);
-
 impl Reading {
     fn line(&mut self, line: &[u8], observe: Observe<'_>) {
-        if let Some((kind, event)) = event(line) {
-            self.event(&kind, &event, observe);
-            return;
-        }
-        self.report.garbage_lines += 1;
-        if self.report.garbage_sample.is_none() {
-            let beginning = &line[..line.len().min(SAMPLE_LIMIT)];
-            self.report.garbage_sample = Some(shortened(&String::from_utf8_lossy(beginning), SAMPLE_LIMIT));
+        match event(line) {
+            Some((kind, event)) => self.event(&kind, &event, observe),
+            None => self.recorder.garbage(line),
         }
     }
 
     fn event(&mut self, kind: &str, event: &Value, observe: Observe<'_>) {
-        self.report.known_events += 1;
+        self.recorder.report.known_events += 1;
         if kind != "turn.failed"
             && let Some(message) = self.held_error.take()
         {
-            self.warn(message, observe);
+            self.recorder.warn(message, observe);
         }
         match kind {
-            "thread.started" => self.thread(&text(event, "thread_id"), observe),
-            "turn.started" => {
-                self.report.terminal = Terminal::Missing;
-                observe(AgentObservation::TurnStarted);
-            }
+            "thread.started" => self.recorder.thread(&text(event, "thread_id"), observe),
+            "turn.started" => self.recorder.turn_started(observe),
             "turn.completed" => {
                 if let Some(usage) = event.get("usage").filter(|usage| usage.is_object()) {
-                    let usage = read_usage(usage);
-                    self.report.usage = Some(usage);
-                    observe(AgentObservation::Usage { usage });
+                    self.recorder.usage(read_usage(usage), None, observe);
                 }
-                self.report.terminal = Terminal::Completed;
-                observe(AgentObservation::TurnCompleted);
+                self.recorder.turn_completed(observe);
             }
             "turn.failed" => {
                 let held = self.held_error.take();
                 let said = event.get("error").map(|error| text(error, "message"));
                 let message = said.filter(|said| !said.is_empty()).or(held).unwrap_or_default();
-                self.report.terminal = Terminal::Failed { message: message.clone() };
-                observe(AgentObservation::TurnFailed { message });
+                self.recorder.turn_failed(message, None, observe);
             }
             "error" => {
                 let message = text(event, "message");
                 if message.starts_with(RETRY_NOTICE) {
-                    self.warn(message, observe);
+                    self.recorder.warn(message, observe);
                 } else {
                     self.held_error = Some(message);
                 }
@@ -146,43 +147,23 @@ impl Reading {
         }
     }
 
-    fn thread(&mut self, id: &str, observe: Observe<'_>) {
-        let Ok(id) = id.parse::<ThreadId>() else {
-            self.warn(
-                format!("codex named a thread that cannot be resumed: `{}`", shortened(id, 64)),
-                observe,
-            );
-            return;
-        };
-        match &self.report.thread_id {
-            None => {
-                self.report.thread_id = Some(id.clone());
-                observe(AgentObservation::ThreadKnown { thread_id: id });
-            }
-            Some(known) if *known != id => self.report.conflicting_thread_id = Some(id),
-            Some(_) => {}
-        }
-    }
-
     fn item(&mut self, done: bool, item: &Value, observe: Observe<'_>) {
         let kind = text(item, "type");
+        if let Some(tool) = self.tool(&kind, item) {
+            let id = text(item, "id");
+            // A call that is not over when it says so is one whose end this version cannot read.
+            match call_outcome(item) {
+                Some(outcome) if done => self.recorder.call_finished(&id, tool, None, outcome, observe),
+                None if done => {
+                    self.recorder.call_finished(&id, tool, None, outcome(CallStatus::Lost), observe);
+                }
+                _ => self.recorder.call_started(&id, tool, None, observe),
+            }
+            return;
+        }
         match (kind.as_str(), done) {
-            ("agent_message", true) => {
-                let text = text(item, "text");
-                self.report.last_message = Some(text.clone());
-                observe(AgentObservation::Message { text });
-            }
+            ("agent_message", true) => self.recorder.message(text(item, "text"), observe),
             ("reasoning", true) => observe(AgentObservation::Reasoning { text: text(item, "text") }),
-            ("command_execution", false) => self.command_started(item, observe),
-            ("command_execution", true) => self.command_finished(item, observe),
-            ("file_change", true) => self.files_changed(item, observe),
-            ("mcp_tool_call", _) => {
-                let tool = format!("{}/{}", short(item, "server"), short(item, "tool"));
-                observe(AgentObservation::ToolCalled { tool, status: status(item) });
-            }
-            ("collab_tool_call", _) => {
-                observe(AgentObservation::ToolCalled { tool: short(item, "tool"), status: status(item) });
-            }
             ("web_search", true) => observe(AgentObservation::SearchMade { query: short(item, "query") }),
             ("todo_list", _) => {
                 let entries = item.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -192,136 +173,54 @@ impl Reading {
                 });
                 observe(AgentObservation::TodoChanged { items: items.collect() });
             }
-            ("error", true) => self.warn(text(item, "message"), observe),
-            ("agent_message" | "reasoning" | "file_change" | "web_search" | "error", false) => {}
+            ("error", true) => self.recorder.warn(text(item, "message"), observe),
+            ("agent_message" | "reasoning" | "web_search" | "error", false) => {}
             (kind, _) => self.unknown(&format!("item:{kind}")),
         }
     }
 
-    fn command_started(&mut self, item: &Value, observe: Observe<'_>) {
-        let id = shortened(&text(item, "id"), 64);
-        if self.open_commands.contains_key(&id) {
-            return;
-        }
-        let command = short(item, "command");
-        let place = self.record_command(CommandRecord {
-            command: command.clone(),
-            exit_code: None,
-            status: ItemStatus::InProgress,
-        });
-        if self.open_commands.len() < MAX_OPEN_COMMANDS {
-            self.open_commands.insert(id, place);
-        }
-        observe(AgentObservation::CommandStarted { command });
+    /// Returns what an item does; none if it is no call.
+    fn tool(&self, kind: &str, item: &Value) -> Option<ToolUse> {
+        Some(match kind {
+            "command_execution" => ToolUse::Command { argv: words_of(&text(item, "command")) },
+            "file_change" => {
+                let entries = item.get("changes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+                ToolUse::Patch {
+                    files: entries.iter().take(MAX_FILES).map(|entry| self.file(entry)).collect(),
+                }
+            }
+            "mcp_tool_call" => ToolUse::Mcp {
+                server: short(item, "server"),
+                name: short(item, "tool"),
+                arguments: json(item.get("arguments")),
+            },
+            "collab_tool_call" => ToolUse::Other { name: short(item, "tool"), input: text(item, "prompt") },
+            _ => return None,
+        })
     }
 
-    fn command_finished(&mut self, item: &Value, observe: Observe<'_>) {
-        let record = CommandRecord {
-            command: short(item, "command"),
-            exit_code: item.get("exit_code").and_then(Value::as_i64),
-            status: status(item),
+    /// Takes one entry of a change of files; Codex shows its kind and its path here, and no contents.
+    fn file(&self, entry: &Value) -> PatchedFile {
+        let (word, kind) = match entry.get("kind").and_then(Value::as_str) {
+            Some("add") => ("add", ChangeKind::Add),
+            Some("delete") => ("delete", ChangeKind::Delete),
+            _ => ("update", ChangeKind::Update),
         };
-        match self.open_commands.remove(&shortened(&text(item, "id"), 64)) {
-            Some(Some(place)) => self.report.commands[place] = record.clone(),
-            Some(None) => {}
-            None => {
-                self.record_command(record.clone());
-            }
-        }
-        let CommandRecord { command, exit_code, status } = record;
-        observe(AgentObservation::CommandFinished { command, exit_code, status });
-    }
-
-    /// Adds a command to the report and returns its place, or counts it if the report is full.
-    fn record_command(&mut self, record: CommandRecord) -> Option<usize> {
-        let place = self.report.commands.len();
-        if place == MAX_COMMANDS {
-            self.report.commands_omitted += 1;
-            return None;
-        }
-        self.report.commands.push(record);
-        Some(place)
-    }
-
-    fn files_changed(&mut self, item: &Value, observe: Observe<'_>) {
-        let status = status(item);
-        let entries = item.get("changes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let mut changes = Vec::new();
-        for entry in entries {
-            let kind = match entry.get("kind").and_then(Value::as_str) {
-                Some("add") => ChangeKind::Add,
-                Some("delete") => ChangeKind::Delete,
-                _ => ChangeKind::Update,
-            };
-            let change = FileChange { path: self.relative(&short(entry, "path")), kind };
-            if status == ItemStatus::Completed {
-                self.record_change(&change);
-            }
-            if changes.len() < MAX_FILES {
-                changes.push(change);
-            }
-        }
-        observe(AgentObservation::FilesChanged { changes, status });
-    }
-
-    fn record_change(&mut self, FileChange { path, kind }: &FileChange) {
-        use ChangeKind::{Add, Delete, Update};
-        let full = self.files.len() == MAX_FILES;
-        match (self.files.get(path), kind) {
-            (None, _) if full => self.report.file_changes_omitted += 1,
-            // Seen over the whole turn, what came and went was never there, and what was replaced was updated.
-            (Some(Add), Delete) => {
-                self.files.remove(path);
-            }
-            (Some(Add), _) => {}
-            (Some(Delete), Add | Update) | (Some(Update), Add) => {
-                self.files.insert(path.clone(), Update);
-            }
-            (None | Some(_), kind) => {
-                self.files.insert(path.clone(), *kind);
-            }
-        }
-    }
-
-    fn relative(&self, path: &str) -> String {
-        let inside = self.roots.iter().find_map(|root| std::path::Path::new(path).strip_prefix(root).ok());
-        match inside.and_then(std::path::Path::to_str) {
-            Some(inside) if !inside.is_empty() => inside.to_owned(),
-            _ => path.to_owned(),
-        }
-    }
-
-    fn warn(&mut self, message: String, observe: Observe<'_>) {
-        let kept = shortened(&message, SHORT_LIMIT);
-        // While the network is away Codex says the same thing every few seconds, for as long as it takes.
-        if self.report.warnings.len() < MAX_WARNINGS && self.report.warnings.last() != Some(&kept) {
-            self.report.warnings.push(kept);
-        } else {
-            self.report.warnings_omitted += 1;
-        }
-        observe(AgentObservation::Warning { message });
+        let path = text(entry, "path");
+        self.recorder.patched(&path, kind, &format!("{word} {path}"))
     }
 
     fn unknown(&mut self, kind: &str) {
-        self.report.known_events -= 1;
-        let kind = shortened(kind, 64);
-        let types = &mut self.report.unknown_types;
-        let name = if types.contains_key(&kind) || types.len() < MAX_UNKNOWN_TYPES - 1 {
-            kind
-        } else {
-            "(other)".to_owned()
-        };
-        *types.entry(name).or_default() += 1;
+        self.recorder.report.known_events -= 1;
+        self.recorder.unknown(kind);
     }
 
     fn finish(mut self, observe: Observe<'_>) -> AgentReport {
         if let Some(message) = self.held_error.take() {
-            self.report.dangling_error = Some(message.clone());
-            self.warn(message, observe);
+            self.recorder.report.dangling_error = Some(message.clone());
+            self.recorder.warn(message, observe);
         }
-        self.report.file_changes =
-            self.files.into_iter().map(|(path, kind)| FileChange { path, kind }).collect();
-        self.report
+        self.recorder.finish(observe)
     }
 }
 
@@ -330,28 +229,39 @@ fn text(value: &Value, field: &str) -> String {
     shortened(value.get(field).and_then(Value::as_str).unwrap_or_default(), TEXT_LIMIT)
 }
 
-/// Returns a text field with the smaller bound of commands, paths and names.
+/// Returns a text field with the smaller bound of paths and names.
 fn short(value: &Value, field: &str) -> String {
     shortened(value.get(field).and_then(Value::as_str).unwrap_or_default(), SHORT_LIMIT)
 }
 
-fn status(item: &Value) -> ItemStatus {
-    match item.get("status").and_then(Value::as_str) {
-        Some("in_progress") => ItemStatus::InProgress,
-        Some("completed") => ItemStatus::Completed,
-        Some("failed") => ItemStatus::Failed,
-        Some("declined") => ItemStatus::Declined,
-        _ => ItemStatus::Unknown,
-    }
+/// Spells a value as it was shown, bounded.
+fn json(value: Option<&Value>) -> String {
+    value.map_or_else(String::new, |value| shortened(&value.to_string(), TEXT_LIMIT))
 }
 
-fn read_usage(usage: &Value) -> Usage {
+/// Returns how a call ended; none if it goes on, or this version does not know the word.
+fn call_outcome(item: &Value) -> Option<CallOutcome> {
+    let status = match item.get("status").and_then(Value::as_str)? {
+        "completed" => CallStatus::Succeeded,
+        "failed" => CallStatus::Failed,
+        "declined" => CallStatus::Declined,
+        _ => return None,
+    };
+    let said = item.get("error").and_then(|error| error.get("message")).or(item.get("aggregated_output"));
+    let said = said.and_then(Value::as_str).filter(|_| status != CallStatus::Succeeded);
+    Some(CallOutcome {
+        exit_code: item.get("exit_code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok()),
+        detail: said.and_then(detail),
+        ..outcome(status)
+    })
+}
+
+fn read_usage(usage: &Value) -> TokenUsage {
     let count = |field: &str| usage.get(field).and_then(Value::as_u64).unwrap_or(0);
-    Usage {
-        input_tokens: count("input_tokens"),
-        cached_input_tokens: count("cached_input_tokens"),
-        cache_write_input_tokens: count("cache_write_input_tokens"),
-        output_tokens: count("output_tokens"),
-        reasoning_output_tokens: count("reasoning_output_tokens"),
+    TokenUsage {
+        input: count("input_tokens"),
+        cached_input: count("cached_input_tokens"),
+        output: count("output_tokens"),
+        reasoning_output: count("reasoning_output_tokens"),
     }
 }

@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use co_agents::instructions::{InstructionRequest, InstructionScope, Instructions, Stamp, discover};
+use co_agents::instructions::{
+    InstructionRequest, InstructionScope, Instructions, Stamp, USUAL_PLACES, discover,
+};
 use co_testkit::{CodexHome, INSTALL_HINT, codex_program};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -132,6 +134,16 @@ fn the_files_are_those_that_the_real_codex_reads() {
             fs::remove_file(project.path("p/a/AGENTS.md")).unwrap();
             symlink("../AGENTS.md", project.path("p/a/AGENTS.md")).unwrap();
         }),
+        ("a loop of links that is hidden", |project| {
+            project.write("p/a/AGENTS.override.md", "override\n");
+            fs::remove_file(project.path("p/a/AGENTS.md")).unwrap();
+            symlink("AGENTS.md", project.path("p/a/AGENTS.md")).unwrap();
+        }),
+        ("a loop of links below a spent budget", |project| {
+            project.write("p/AGENTS.md", "r".repeat(40_000));
+            fs::remove_file(project.path("p/a/AGENTS.md")).unwrap();
+            symlink("AGENTS.md", project.path("p/a/AGENTS.md")).unwrap();
+        }),
         ("a loop of links", |project| {
             fs::remove_file(project.path("p/a/AGENTS.md")).unwrap();
             symlink("AGENTS.md", project.path("p/a/AGENTS.md")).unwrap();
@@ -154,7 +166,9 @@ fn sources_are_listed_with_their_hashes_in_order() {
     let project = Project::new();
     project.write("p/docs/AGENTS.md", "docs\n");
     project.write("p/.agent/AGENTS.md", "agent\n");
-    let instructions = project.discover();
+    let mut request = project.request("p/a/b");
+    request.additional = USUAL_PLACES.map(str::to_owned).to_vec();
+    let instructions = discover(&request);
     let expected = [
         (Global, "AGENTS.md"),
         (InProject, "p/AGENTS.md"),
@@ -168,9 +182,10 @@ fn sources_are_listed_with_their_hashes_in_order() {
     assert_eq!((instructions.sources[1].bytes, instructions.sources[1].truncated), (5, false));
     let hashes: String = instructions.sources.iter().map(|source| source.sha256.clone() + "\n").collect();
     assert_eq!(instructions.combined_sha256, sha256(hashes.as_bytes()));
-    assert_eq!(project.discover(), instructions);
+    assert_eq!(discover(&request), instructions);
+    assert_eq!(project.discover().sources.len(), 4, "the further places are told only if they are asked for");
     project.write("p/docs/AGENTS.md", "docs!\n");
-    assert_ne!(project.discover().combined_sha256, instructions.combined_sha256);
+    assert_ne!(discover(&request).combined_sha256, instructions.combined_sha256);
 }
 
 #[test]
@@ -217,6 +232,13 @@ fn a_stamp_is_checked_and_never_needed() {
     assert_eq!(stamp_of(stamped(rest, &sha256(rest.as_bytes()).to_uppercase())), (Stamp::Verified, false));
     assert_eq!(stamp_of(stamped("rules!\n", &sha256(rest.as_bytes()))), (Stamp::Mismatch, false));
     assert_eq!(stamp_of(stamped(rest, "none")), (Stamp::Mismatch, false));
+    let tagged = |hash: &str| format!("<!-- checked by hand, sha256:{hash} -->\n{rest}");
+    assert_eq!(stamp_of(tagged(&sha256(rest.as_bytes()))), (Stamp::Verified, false));
+    assert_eq!(stamp_of(tagged("0")), (Stamp::Mismatch, false));
+    let told = project.discover();
+    assert_eq!(told.sources.len(), 4, "a stamp that is not true hides nothing");
+    assert!(matches!(told.warnings.as_slice(), [warning] if warning.contains("p/AGENTS.md")), "{told:?}");
+    assert_eq!(stamp_of("<!-- only a comment -->\nrules\n".to_owned()), (Stamp::Absent, false));
     let long = "long\n".repeat(10_000);
     assert_eq!(stamp_of(stamped(&long, &sha256(long.as_bytes()))), (Stamp::Verified, true));
     let longer = "longer\n".repeat(200_000);
@@ -236,6 +258,43 @@ fn what_cannot_be_read_is_a_warning() {
     assert!(loops.contains("p/a/AGENTS.md") && consequence.contains("no instructions of the project"));
     let gone = discover(&InstructionRequest::new(project.path("gone"), None, None));
     assert_eq!((gone.sources.len(), gone.warnings.len()), (0, 0));
+}
+
+#[test]
+fn why_each_file_is_told_or_not_is_said() {
+    let project = Project::new();
+    project.write("p/a/AGENTS.override.md", "override\n");
+    project.write("p/a/CLAUDE.md", "c\n");
+    project.write("p/a/b/AGENTS.md", " \n");
+    project.write("p/a/b/c/AGENTS.md", "0123456789");
+    project.write("p/a/b/c/d/AGENTS.md", "d\n");
+    project.write("p/docs/AGENTS.md", "docs\n");
+    project.write("p/notes/AGENTS.md", "notes\n");
+    let mut request = project.request("p/a/b/c/d");
+    request.max_bytes = 5 + 9 + 4;
+    request.fallback_names = vec!["CLAUDE.md".into(), "../x".into()];
+    request.additional = vec!["notes/AGENTS.md".into(), "../AGENTS.md".into(), "/etc/hosts".into()];
+    let instructions = discover(&request);
+    let expected = [
+        "../x: not told: it is no name of a file inside the project",
+        "p/AGENTS.md: told",
+        "p/a/AGENTS.override.md: told",
+        "p/a/AGENTS.md: not told: `AGENTS.override.md` stands in its place",
+        "p/a/CLAUDE.md: not told: `AGENTS.override.md` stands in its place",
+        "p/a/b/AGENTS.md: not told: it is blank",
+        "p/a/b/c/AGENTS.md: told up to byte 4, where the budget ends",
+        "p/a/b/c/d/AGENTS.md: not told: the files above it spend the budget of 18 bytes",
+        "p/notes/AGENTS.md: told",
+        "../AGENTS.md: not told: it is no name of a file inside the project",
+        "/etc/hosts: not told: it is no name of a file inside the project",
+        "p/docs/AGENTS.md: not told: codex does not look there, and nobody asked for it",
+    ];
+    let root = project.path("p").parent().unwrap().display().to_string() + "/";
+    let explained = instructions.explain();
+    assert!(explained[0].ends_with("AGENTS.md: told"), "the global one: {explained:#?}");
+    let explained: Vec<&str> =
+        explained[1..].iter().map(|line| line.strip_prefix(&root).unwrap_or(line)).collect();
+    assert_eq!(explained, expected);
 }
 
 /// `codex exec -C` goes by the path that it is given: above a link it looks where the link lies.

@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use co_agents::{AgentRequest, Launch, PrepareError, SandboxMode, ThreadId, driver_for};
+use co_agents::{AgentRequest, ConsentDecision, Launch, PrepareError, Steered, ThreadId, driver_for};
+use co_model::SandboxMode;
 use tempfile::TempDir;
 
 struct Machine {
@@ -44,8 +45,18 @@ fn plain() -> AgentRequest<'static> {
 fn a_plain_request_leaves_everything_to_the_configuration() {
     let machine = Machine::new();
     assert_eq!(machine.arguments(&plain()), ["exec", "--json", "-C", "/work", "-"]);
-    let launch = machine.prepare(&plain()).unwrap();
-    assert_eq!((launch.stdin, launch.environment_additions), (b"Do --it.\n".to_vec(), vec![]));
+    assert_eq!(machine.prepare(&plain()).unwrap().environment_additions, []);
+}
+
+#[test]
+fn an_agent_of_one_way_is_told_its_prompt_and_nothing_else() {
+    let mut dialogue = driver_for("codex").unwrap().dialogue(&plain());
+    assert!(!dialogue.input_open());
+    assert_eq!(dialogue.outgoing(), b"Do --it.\n");
+    assert_eq!(dialogue.steer("Faster."), Steered::NotSupported);
+    assert!(!dialogue.answer("item_0", &ConsentDecision::once()));
+    assert!(!dialogue.interrupt() && !dialogue.continue_with("And that."));
+    assert_eq!(dialogue.outgoing(), b"");
 }
 
 #[test]
@@ -80,7 +91,7 @@ fn what_cannot_be_started_is_refused_by_name() {
     let error = machine.prepare(&AgentRequest { cwd: Path::new("work"), ..plain() }).unwrap_err();
     assert_eq!(error.to_string(), "working directory `work` is not absolute");
     let error = machine.prepare(&AgentRequest { agent: "command", ..plain() }).unwrap_err();
-    assert_eq!(error.to_string(), "no agent is called `command`; known: codex");
+    assert!(error.to_string().starts_with("no agent is called `command`; known: codex, "), "{error}");
     assert!(matches!(driver_for("Codex"), Err(PrepareError::UnknownAgent { .. })));
     let error =
         machine.prepare(&AgentRequest { program: Some(Path::new("no-such-codex")), ..plain() }).unwrap_err();

@@ -5,10 +5,17 @@
     reason = "what is missing here fails the test that asked for it"
 )]
 
+mod acp;
+mod claude;
 mod fuzz;
 mod instructions;
 mod launch;
 mod play;
+mod real_claude;
 mod real_codex;
+mod real_server;
+mod server;
+mod survey;
+mod talk;
 mod transcript;
 mod ugly;

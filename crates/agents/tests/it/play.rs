@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
-use co_agents::{AgentExit, AgentObservation, AgentReport, AgentRequest, Driver, driver_for};
+use co_agents::{AgentExit, AgentObservation, AgentReport, AgentRequest, Dialogue, Driver, driver_for};
 
 /// Is a running agent whose output is being read.
 pub(crate) struct Play {
@@ -24,8 +24,20 @@ pub(crate) struct Played {
     pub(crate) stderr: String,
 }
 
+/// Looks at each observation as it is made, and may say something to the agent.
+pub(crate) type Listener = Box<dyn FnMut(&AgentObservation, &mut dyn Dialogue) + Send>;
+
 /// Prepares and starts an agent in `environment`; the tests' own environment is not inherited.
 pub(crate) fn start(request: &AgentRequest<'_>, environment: &[(OsString, OsString)]) -> Play {
+    converse(request, environment, Box::new(|_, _| {}))
+}
+
+/// Starts an agent like [`start`], with somebody who speaks with it.
+pub(crate) fn converse(
+    request: &AgentRequest<'_>,
+    environment: &[(OsString, OsString)],
+    mut listener: Listener,
+) -> Play {
     let driver: Box<dyn Driver> = driver_for(request.agent).unwrap();
     let launch = driver.prepare(request).unwrap();
     #[expect(
@@ -43,26 +55,34 @@ pub(crate) fn start(request: &AgentRequest<'_>, environment: &[(OsString, OsStri
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // An agent that refuses to start may close its stdin before it has read it.
-    child.stdin.take().unwrap().write_all(&launch.stdin).ok();
-    let mut transcript = driver.transcript(request.cwd);
+    let mut dialogue = driver.dialogue(request);
+    let mut stdin = child.stdin.take();
     let mut stdout = child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || {
         let mut observations = Vec::new();
-        let mut observe = |observation| {
-            // Floods are tested too; a sample is enough to look at.
-            if observations.len() < 1000 {
-                observations.push(observation);
-            }
-        };
         let mut buffer = vec![0; 64 * 1024];
         loop {
+            if let Some(pipe) = &mut stdin {
+                // An agent that refuses to start may close its stdin before it has read it.
+                pipe.write_all(&dialogue.outgoing()).ok();
+            }
+            if !dialogue.input_open() {
+                stdin = None;
+            }
+            let mut seen = Vec::new();
             match stdout.read(&mut buffer).unwrap() {
                 0 => break,
-                read => transcript.push(&buffer[..read], &mut observe),
+                read => dialogue.push(&buffer[..read], &mut |observation| seen.push(observation)),
+            }
+            for observation in seen {
+                listener(&observation, dialogue.as_mut());
+                // Floods are tested too; a sample is enough to look at.
+                if observations.len() < 1000 {
+                    observations.push(observation);
+                }
             }
         }
-        let report = transcript.finish(&mut observe);
+        let report = dialogue.finish(&mut |observation| observations.push(observation));
         (report, observations)
     });
     let mut stderr = child.stderr.take().unwrap();

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use co_agents::{
-    AgentExit, AgentObservation, AgentRequest, AgentVerdict, CommandRecord, FailureClass, ItemStatus,
-    Terminal, ThreadId, Usage, judge,
+    AgentExit, AgentObservation, AgentRequest, AgentVerdict, FailureClass, Terminal, ThreadId, judge,
 };
-use co_model::{ChangeKind, FileChange};
+use co_model::{CallStatus, ChangeKind, FileChange, TokenUsage};
 use co_testkit::{
     CodexHome, End, INSTALL_HINT, ModelServer, Output, Repository, Script, Step, codex_program,
 };
@@ -18,20 +17,20 @@ use crate::play::{Play, Played, play, start};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Holds everything that one conversation needs: a model, a home and a repository.
-struct Stage {
-    server: ModelServer,
-    home: CodexHome,
-    repository: Repository,
+pub(crate) struct Stage {
+    pub(crate) server: ModelServer,
+    pub(crate) home: CodexHome,
+    pub(crate) repository: Repository,
     codex: PathBuf,
-    environment: Vec<(OsString, OsString)>,
+    pub(crate) environment: Vec<(OsString, OsString)>,
 }
 
 impl Stage {
-    fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+    pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self::with_retries(steps, 0)
     }
 
-    fn with_retries(steps: impl IntoIterator<Item = Step>, retries: u32) -> Self {
+    pub(crate) fn with_retries(steps: impl IntoIterator<Item = Step>, retries: u32) -> Self {
         let codex = codex_program().expect(INSTALL_HINT);
         let server = ModelServer::start(Script::new(steps));
         let home = CodexHome::with_retries(&server.base_url(), retries);
@@ -40,7 +39,10 @@ impl Stage {
         Self { server, home, repository, codex, environment }
     }
 
-    fn request<'a>(&'a self, environment: &'a dyn Fn(&str) -> Option<OsString>) -> AgentRequest<'a> {
+    pub(crate) fn request<'a>(
+        &'a self,
+        environment: &'a dyn Fn(&str) -> Option<OsString>,
+    ) -> AgentRequest<'a> {
         AgentRequest {
             program: Some(&self.codex),
             ..AgentRequest::new("codex", "Change the greeting.", self.repository.root(), environment)
@@ -64,7 +66,7 @@ impl Stage {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the agent's commands need the PATH of this machine")]
-fn path() -> OsString {
+pub(crate) fn path() -> OsString {
     std::env::var_os("PATH").expect("PATH is set")
 }
 
@@ -98,23 +100,15 @@ fn a_turn_edits_files_runs_a_command_and_is_judged_a_success() {
 
     let report = &played.report;
     assert_eq!(report.terminal, Terminal::Completed);
-    let [CommandRecord { command, exit_code: Some(3), status: ItemStatus::Failed }] =
-        report.commands.as_slice()
-    else {
-        panic!("{:?}", report.commands)
-    };
-    assert!(command.contains("cat greeting.txt"), "{command}");
+    let [command] = report.commands.as_slice() else { panic!("{:?}", report.commands) };
+    let outcome = command.outcome.as_ref().unwrap();
+    assert_eq!((outcome.exit_code, outcome.status), (Some(3), CallStatus::Failed));
+    assert_eq!(command.command, "cat greeting.txt; exit 3");
     let change = |path: &str, kind| FileChange { path: path.into(), kind };
     let expected = [change("docs/new.txt", ChangeKind::Add), change("greeting.txt", ChangeKind::Update)];
     assert_eq!(report.file_changes, expected);
     assert_eq!(report.last_message.as_deref(), Some("The greeting is changed."));
-    let usage = Usage {
-        input_tokens: 300,
-        cached_input_tokens: 30,
-        output_tokens: 60,
-        reasoning_output_tokens: 15,
-        ..Usage::default()
-    };
+    let usage = TokenUsage { input: 300, cached_input: 30, output: 60, reasoning_output: 15 };
     assert_eq!(report.usage, Some(usage));
     assert_eq!((report.garbage_lines, report.truncated_last_line), (0, false), "{report:?}");
     assert!(report.unknown_types.is_empty() && report.warnings.is_empty(), "{report:?}");
@@ -135,9 +129,7 @@ fn a_resume_continues_the_same_thread_and_counts_its_usage_on() {
     let second = stage.resume(&thread);
     assert_eq!(judge(&second.report, second.exit, &second.stderr, Some(&thread)), AgentVerdict::Succeeded);
     assert!(stage.server.requests()[1].input_contains("one"), "the history is sent again");
-    let total = second.report.usage.unwrap();
-    assert_eq!(total.input_tokens, 200);
-    assert_eq!(total.since(first.report.usage.as_ref()).input_tokens, 100);
+    assert_eq!((first.report.usage.unwrap().input, second.report.usage.unwrap().input), (100, 200));
 }
 
 #[test]
@@ -236,7 +228,8 @@ fn a_command_with_megabytes_of_output_keeps_its_exit_code() {
         Stage::new([Step::shell("sleep 1; head -c 3000000 /dev/zero; exit 9"), Step::message("done")]);
     let played = stage.play();
     let [command] = played.report.commands.as_slice() else { panic!("{:?}", played.report) };
-    assert_eq!((command.exit_code, command.status), (Some(9), ItemStatus::Failed));
+    let outcome = command.outcome.as_ref().unwrap();
+    assert_eq!((outcome.exit_code, outcome.status), (Some(9), CallStatus::Failed));
     assert_eq!(played.report.overlong_lines, 0);
 }
 

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use co_agents::observation::TodoItem;
 use co_agents::{
-    AgentObservation as Seen, AgentReport, CodexTranscript, CommandRecord, ItemStatus, Terminal, Transcript,
-    Usage,
+    AgentObservation as Seen, AgentReport, CodexTranscript, CommandRecord, Terminal, Transcript,
 };
-use co_model::{ChangeKind, FileChange};
+use co_model::{CallOutcome, CallStatus, ChangeKind, FileChange, PatchedFile, TokenUsage, ToolUse};
 use proptest::prelude::*;
 
 /// Reads `chunks` as an agent's whole output; the agent works in `/tree` (really `/real/tree`).
@@ -26,14 +25,29 @@ fn read_text(text: &str) -> (AgentReport, Vec<Seen>) {
     read([text.as_bytes()])
 }
 
-fn usage() -> Usage {
-    Usage {
-        input_tokens: 300,
-        cached_input_tokens: 30,
-        cache_write_input_tokens: 1,
-        output_tokens: 60,
-        reasoning_output_tokens: 15,
-    }
+fn usage() -> TokenUsage {
+    TokenUsage { input: 300, cached_input: 30, output: 60, reasoning_output: 15 }
+}
+
+fn command(argv: &[&str]) -> ToolUse {
+    ToolUse::Command { argv: argv.iter().map(|&word| word.to_owned()).collect() }
+}
+
+/// Is a file as `codex exec` tells of it: the hash is that of `<kind> <path>`, for no contents are shown.
+fn patched(path: &str, kind: ChangeKind, sha256: &str) -> PatchedFile {
+    PatchedFile { change: FileChange { path: path.into(), kind }, sha256: sha256.into() }
+}
+
+fn ended(status: CallStatus) -> CallOutcome {
+    CallOutcome { status, exit_code: None, duration: None, detail: None }
+}
+
+fn started(item: &str, tool: &ToolUse) -> Seen {
+    Seen::CallStarted { item: item.into(), tool: tool.clone(), cwd: None }
+}
+
+fn finished(item: &str, tool: &ToolUse, outcome: CallOutcome) -> Seen {
+    Seen::CallFinished { item: item.into(), tool: tool.clone(), outcome }
 }
 
 /// Is a whole turn with every kind of item that Codex 0.169 prints, some lines as it printed them.
@@ -64,42 +78,57 @@ fn whole_turn() -> (AgentReport, Vec<Seen>) {
         "Model metadata for `x` not found.".to_owned(),
         "Reconnecting... 1/2 (stream disconnected before completion)".to_owned(),
     ];
-    let changes = vec![
-        FileChange { path: "new.txt".into(), kind: ChangeKind::Add },
-        FileChange { path: "/elsewhere/out.txt".into(), kind: ChangeKind::Update },
+    let cat = command(&["/bin/bash", "-lc", "cat a"]);
+    let done = CallOutcome { exit_code: Some(0), ..ended(CallStatus::Succeeded) };
+    let files = [
+        patched(
+            "new.txt",
+            ChangeKind::Add,
+            "8c54ebf70ba8db82d81314064788115037ca79e59d824dbb880b910f34e30c70",
+        ),
+        patched(
+            "/elsewhere/out.txt",
+            ChangeKind::Update,
+            "5cbf3f9a7618b24e25af1c5fb16383b02db0bbeab45a8788cd24308de21562fb",
+        ),
     ];
-    let cat = "/bin/bash -lc 'cat a'".to_owned();
-    let tool = |tool: &str, status| Seen::ToolCalled { tool: tool.into(), status };
+    let patch = ToolUse::Patch { files: files.to_vec() };
+    let list = ToolUse::Mcp { server: "files".into(), name: "list".into(), arguments: "{}".into() };
+    let sleep = command(&["sleep", "9"]);
+    let spawn = ToolUse::Other { name: "spawn_agent".into(), input: String::new() };
     let todo = |completed| Seen::TodoChanged { items: vec![TodoItem { text: "one".into(), completed }] };
     let seen = vec![
         Seen::ThreadKnown { thread_id: thread_id.clone() },
         Seen::Warning { message: warnings[0].clone() },
         Seen::TurnStarted,
         Seen::Reasoning { text: "**Thinking** – ä".into() },
-        Seen::CommandStarted { command: cat.clone() },
-        Seen::CommandFinished { command: cat.clone(), exit_code: Some(0), status: ItemStatus::Completed },
-        Seen::FilesChanged { changes: changes.clone(), status: ItemStatus::Completed },
-        tool("files/list", ItemStatus::InProgress),
-        tool("files/list", ItemStatus::Completed),
+        started("item_2", &cat),
+        finished("item_2", &cat, done.clone()),
+        started("item_3", &patch),
+        finished("item_3", &patch, ended(CallStatus::Succeeded)),
+        started("item_4", &list),
+        finished("item_4", &list, ended(CallStatus::Succeeded)),
         Seen::SearchMade { query: "rust".into() },
         todo(false),
         todo(true),
-        Seen::CommandStarted { command: "sleep 9".into() },
-        tool("spawn_agent", ItemStatus::Completed),
+        started("item_7", &sleep),
+        started("item_8", &spawn),
+        finished("item_8", &spawn, ended(CallStatus::Succeeded)),
         Seen::Warning { message: warnings[1].clone() },
         Seen::Message { text: "All done.".into() },
-        Seen::Usage { usage: usage() },
+        Seen::Usage { usage: usage(), last: None },
         Seen::TurnCompleted,
+        finished("item_7", &sleep, ended(CallStatus::Lost)),
     ];
     let report = AgentReport {
         thread_id: Some(thread_id),
         terminal: Terminal::Completed,
         usage: Some(usage()),
         commands: vec![
-            CommandRecord { command: cat, exit_code: Some(0), status: ItemStatus::Completed },
-            CommandRecord { command: "sleep 9".into(), exit_code: None, status: ItemStatus::InProgress },
+            CommandRecord { command: "cat a".into(), outcome: Some(done) },
+            CommandRecord { command: "sleep 9".into(), outcome: None },
         ],
-        file_changes: vec![changes[1].clone(), changes[0].clone()],
+        file_changes: files.into_iter().rev().map(|file| file.change).collect(),
         last_message: Some("All done.".into()),
         warnings: warnings.to_vec(),
         known_events: 19,
@@ -161,10 +190,10 @@ fn a_failed_turn_is_told_once() {
 "#;
     let (report, seen) = read_text(text);
     assert_eq!(seen, [Seen::TurnFailed { message: "boom".into() }]);
-    assert_eq!(report.terminal, Terminal::Failed { message: "boom".into() });
+    assert_eq!(report.terminal, Terminal::Failed { message: "boom".into(), class: None });
     assert!(report.warnings.is_empty() && report.dangling_error.is_none());
     let (report, _) = read_text("{\"type\":\"error\",\"message\":\"boom\"}\n{\"type\":\"turn.failed\"}\n");
-    assert_eq!(report.terminal, Terminal::Failed { message: "boom".into() });
+    assert_eq!(report.terminal, Terminal::Failed { message: "boom".into(), class: None });
 }
 
 #[test]
@@ -225,8 +254,13 @@ fn files_are_reported_once_as_they_are_at_the_end() {
         ("d", ChangeKind::Update),
     ];
     assert_eq!(report.file_changes, expected.map(|(path, kind)| FileChange { path: path.into(), kind }));
-    let failed = FileChange { path: "e".into(), kind: ChangeKind::Add };
-    assert_eq!(seen[5], Seen::FilesChanged { changes: vec![failed], status: ItemStatus::Failed });
+    let failed = seen.iter().filter_map(|seen| match seen {
+        Seen::CallFinished { tool: ToolUse::Patch { files }, outcome, .. } => {
+            (outcome.status == CallStatus::Failed).then(|| files[0].change.path.as_str())
+        }
+        _ => None,
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), ["e"]);
 }
 
 #[test]
@@ -249,7 +283,29 @@ fn a_turn_that_begins_again_is_open_again() {
 #[test]
 fn a_failed_command_that_was_never_announced_is_recorded() {
     let text = r#"{"type":"item.completed","item":{"id":"item_0","type":"command_execution","command":"x","exit_code":null,"status":"declined"}}"#;
-    let (report, _) = read_text(text);
-    let expected = CommandRecord { command: "x".into(), exit_code: None, status: ItemStatus::Declined };
+    let (report, seen) = read_text(text);
+    let declined = ended(CallStatus::Declined);
+    let expected = CommandRecord { command: "x".into(), outcome: Some(declined.clone()) };
     assert_eq!(report.commands, [expected]);
+    let tool = command(&["x"]);
+    assert_eq!(seen, [finished("item_0", &tool, declined)], "what was declined has not begun");
+}
+
+#[test]
+fn a_failed_call_says_its_last_line_and_a_command_keeps_its_words() {
+    let text = r#"{"type":"item.completed","item":{"id":"item_0","type":"command_execution","command":"/bin/bash -lc 'echo '\\''a b'\\'''","aggregated_output":"first\n no \n\n","exit_code":3,"status":"failed"}}
+{"type":"item.completed","item":{"id":"item_1","type":"mcp_tool_call","server":"s","tool":"t","arguments":{"a":1},"error":{"message":"not today"},"status":"failed"}}
+{"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"it's","exit_code":null,"status":"hovering"}}
+"#;
+    let (_, seen) = read_text(text);
+    let failed = |exit_code, detail: &str| CallOutcome {
+        exit_code,
+        detail: Some(detail.into()),
+        ..ended(CallStatus::Failed)
+    };
+    let echo = command(&["/bin/bash", "-lc", "echo 'a b'"]);
+    let tool = ToolUse::Mcp { server: "s".into(), name: "t".into(), arguments: r#"{"a":1}"#.into() };
+    assert_eq!(seen[1], finished("item_0", &echo, failed(Some(3), "no")));
+    assert_eq!(seen[3], finished("item_1", &tool, failed(None, "not today")));
+    assert_eq!(seen[5], finished("item_2", &command(&["it's"]), ended(CallStatus::Lost)));
 }

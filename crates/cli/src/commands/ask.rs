@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use co_log::{Settlement, Submitted};
-use co_model::{Command, CommandKey, Envelope, RunId, Verdict};
+use co_model::{CallId, Command, CommandKey, Envelope, RunId, Verdict};
 use co_runtime::{Liveness, Orchestrator};
 use serde_json::json;
 
@@ -39,7 +39,13 @@ pub(crate) fn answer(context: &Context, arguments: AnswerArguments) -> Result<Ex
         YesNo::Yes => Verdict::Approve,
         YesNo::No => Verdict::Deny,
     };
-    let command = Command::Answer { stage: arguments.stage, verdict, reason: arguments.reason };
+    let command = Command::Answer {
+        stage: arguments.stage,
+        call: arguments.call.map(CallId),
+        scope: arguments.scope.unwrap_or_default().into(),
+        verdict,
+        reason: arguments.reason,
+    };
     submit(context, &orchestrator, &arguments.run, command)?;
     report(context, &arguments.run, "answer", "accepted");
     Ok(Exit::Done)

@@ -10,6 +10,7 @@ use crate::args::{Format, InitArguments};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{DIM, Data, harmless, paint};
+use crate::telemetry::{self, TelemetryOptions};
 
 pub(crate) fn init(context: &Context, arguments: &InitArguments) -> Result<Exit, CliError> {
     let root = &context.layout.root;
@@ -65,8 +66,9 @@ fn not_written(path: &Path, error: &std::io::Error) -> CliError {
     CliError::new(Exit::Setup, format!("failed to write `{}`: {error}", path.display()))
 }
 
-pub(crate) fn explain(context: &Context) -> Exit {
-    let rows = context.settings.explain();
+pub(crate) fn explain(context: &Context) -> Result<Exit, CliError> {
+    let mut rows = context.settings.explain();
+    rows.extend(telemetry::resolve(context, &TelemetryOptions::default())?.rows);
     let source = |source: &Source| harmless(&source.to_string());
     match context.format {
         Format::Text => {
@@ -94,5 +96,5 @@ pub(crate) fn explain(context: &Context) -> Exit {
             data.flush();
         }
     }
-    Exit::Done
+    Ok(Exit::Done)
 }

@@ -39,7 +39,7 @@ pub(crate) fn plan(context: &Context, arguments: &PlanArguments) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-fn document(pipeline: &Pipeline, plan: &RunPlan) -> Value {
+pub(crate) fn document(pipeline: &Pipeline, plan: &RunPlan) -> Value {
     let stages: Vec<Value> = pipeline
         .stages
         .iter()

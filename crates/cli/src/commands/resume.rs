@@ -3,9 +3,9 @@
 use std::io::Read as _;
 
 use co_config::Loaded;
-use co_model::{Pipeline, PipelineId, RunSettings};
+use co_model::{Pipeline, PipelineId, RunId, RunSettings};
 use co_process::Spawner;
-use co_runtime::{ResumeRequest, StartRequest, TokenOffer};
+use co_runtime::{Orchestrator, ResumeRequest, StartRequest, TokenOffer};
 use indexmap::IndexMap;
 
 use crate::args::{ResumeArguments, RetryArguments};
@@ -23,7 +23,7 @@ pub(crate) fn resume(
 ) -> Result<Exit, CliError> {
     let token = token(context, arguments.token)?;
     context.existing_log()?;
-    let orchestrator = context.running(spawner)?;
+    let orchestrator = context.running_told(spawner, &arguments.telemetry)?;
     let pipeline = if arguments.recorded_pipeline {
         None
     } else {
@@ -36,13 +36,19 @@ pub(crate) fn resume(
         reason: arguments.reason,
         token,
         pipeline,
+        // What the run was started under stays, unless the person says otherwise now.
+        policy: if arguments.policy.is_given() {
+            Some(Box::new(context.tool_policy(&arguments.policy)?))
+        } else {
+            None
+        },
     };
     let handle = orchestrator.resume(&request)?;
     start::follow(context, &orchestrator, handle, &arguments.hud)
 }
 
 /// The pipeline of that id as the repository has it now.
-fn pipeline_now(
+pub(crate) fn pipeline_now(
     context: &Context,
     loaded: &Loaded,
     recorded: &Pipeline,
@@ -81,22 +87,31 @@ pub(crate) fn retry(
     arguments: &RetryArguments,
 ) -> Result<Exit, CliError> {
     context.existing_log()?;
-    let orchestrator = context.running(spawner)?;
-    let earlier = orchestrator.snapshot(&arguments.run)?.state;
+    let orchestrator = context.running_told(spawner, &arguments.telemetry)?;
+    let request = like_earlier(context, &orchestrator, &arguments.run)?;
+    let handle = orchestrator.start(request)?;
+    start::follow(context, &orchestrator, handle, &arguments.hud)
+}
+
+/// Asks for a fresh run like an earlier one, of the pipeline as the repository has it now.
+pub(crate) fn like_earlier(
+    context: &Context,
+    orchestrator: &Orchestrator,
+    run: &RunId,
+) -> Result<StartRequest, CliError> {
+    let earlier = orchestrator.snapshot(run)?.state;
     let created = &earlier.created;
     let (pipeline, nested) = pipeline_now(context, &context.pipelines()?, &created.pipeline)?;
-    let request = StartRequest {
+    Ok(StartRequest {
         task: created.task.clone(),
         pipeline,
         nested,
         settings: RunSettings {
             actor: Some(context.settings.actor.value.clone()),
-            retry_of: Some(arguments.run.clone()),
+            retry_of: Some(run.clone()),
             worktree_branch: None,
             ..created.settings.clone()
         },
         worktree: created.settings.worktree_branch.is_some(),
-    };
-    let handle = orchestrator.start(request)?;
-    start::follow(context, &orchestrator, handle, &arguments.hud)
+    })
 }

@@ -8,6 +8,7 @@ use co_model::{EventSeq, Pipeline, PipelineId, PipelineSource, RunSettings};
 use co_process::Spawner;
 use co_runtime::{Orchestrator, RunHandle, StartRequest};
 use co_views::to_json;
+use indexmap::IndexMap;
 
 use crate::args::{Format, HudOptions, RunOptions, StartArguments};
 use crate::context::Context;
@@ -28,20 +29,25 @@ pub(crate) fn start(
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
     show_notes(context, &loaded, &pipeline);
-    let settings = settings(context, arguments);
-    // A pipeline that cannot be planned is refused before anything is written.
-    plan(&pipeline, &plan_request(&settings))?;
-    let request = StartRequest {
-        task: context.settings.task.value.clone(),
-        nested: loaded.set.nested_of(&pipeline),
-        pipeline,
-        settings,
-        worktree: arguments.worktree,
-    };
-    let orchestrator = context.running(spawner)?;
+    let nested = loaded.set.nested_of(&pipeline);
+    let request = request(context, pipeline, nested, arguments)?;
+    let orchestrator = context.running_told(spawner, &arguments.telemetry)?;
     mend_others(context, &orchestrator);
     let handle = orchestrator.start(request)?;
     follow(context, &orchestrator, handle, &arguments.hud)
+}
+
+/// Asks for a run of a pipeline. One that cannot be planned is refused before anything is written.
+pub(crate) fn request(
+    context: &Context,
+    pipeline: Pipeline,
+    nested: IndexMap<PipelineId, Pipeline>,
+    arguments: &StartArguments,
+) -> Result<StartRequest, CliError> {
+    let settings = settings(context, arguments)?;
+    plan(&pipeline, &plan_request(&settings))?;
+    let task = context.settings.task.value.clone();
+    Ok(StartRequest { task, pipeline, nested, settings, worktree: arguments.worktree })
 }
 
 pub(crate) fn select(loaded: &Loaded, id: Option<&str>) -> Result<Pipeline, CliError> {
@@ -70,18 +76,20 @@ pub(crate) fn show_notes(context: &Context, loaded: &Loaded, pipeline: &Pipeline
     }
 }
 
-fn settings(context: &Context, arguments: &StartArguments) -> RunSettings {
+fn settings(context: &Context, arguments: &StartArguments) -> Result<RunSettings, CliError> {
+    let policy = context.tool_policy(&arguments.policy)?;
     let RunOptions { execution_mode, parallel, .. } = &arguments.options;
-    RunSettings {
+    Ok(RunSettings {
         actor: Some(context.settings.actor.value.clone()),
         parent: arguments.parent_run.clone(),
         target: context.settings.target.value.clone(),
-        approval_policy: arguments.approval_policy.clone(),
+        approval_policy: Some(policy.approval.as_str().to_owned()),
+        policy,
         description: arguments.description.clone(),
         parallel: *parallel,
         mode: *execution_mode,
         ..RunSettings::default()
-    }
+    })
 }
 
 pub(crate) fn plan_request(settings: &RunSettings) -> co_engine::PlanRequest<'_> {
@@ -93,7 +101,7 @@ pub(crate) fn plan_request(settings: &RunSettings) -> co_engine::PlanRequest<'_>
 }
 
 /// Runs that others left behind are mended in passing; that it fails stops nobody.
-fn mend_others(context: &Context, orchestrator: &Orchestrator) {
+pub(crate) fn mend_others(context: &Context, orchestrator: &Orchestrator) {
     match orchestrator.abandoned() {
         Ok(reports) => {
             for report in reports {

@@ -26,7 +26,7 @@ pub(crate) fn status(context: &Context, arguments: &StatusArguments) -> Result<E
     Ok(Exit::Done)
 }
 
-fn view(context: &Context, orchestrator: &Orchestrator, snapshot: &RunSnapshot) -> StatusView {
+pub(crate) fn view(context: &Context, orchestrator: &Orchestrator, snapshot: &RunSnapshot) -> StatusView {
     let owner = match snapshot.liveness {
         Liveness::Alive => OwnerSeen::Alive,
         Liveness::Silent => OwnerSeen::Unknown,
@@ -204,7 +204,7 @@ fn watch(
 }
 
 /// A watched run ends the watcher with its own exit code.
-fn exit(snapshot: &RunSnapshot) -> Exit {
+pub(crate) fn exit(snapshot: &RunSnapshot) -> Exit {
     match &snapshot.state.phase {
         co_engine::Phase::Finished { outcome } => Exit::of_outcome(outcome),
         _ => Exit::Interrupted,

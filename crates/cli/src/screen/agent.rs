@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use co_agents::{AgentObservation, ItemStatus, Transcript, driver_for};
+use co_agents::observation::subject;
+use co_agents::{AgentObservation, Transcript, driver_for};
 use co_engine::RunState;
-use co_model::{Stage, StageWork};
+use co_model::{CallStatus, Stage, StageWork, ToolUse};
 
 /// Begins to read an agent's output, when the stage has an agent.
 pub(super) fn transcript(state: &RunState, stage: &Stage) -> Option<Box<dyn Transcript + Send>> {
@@ -18,24 +19,37 @@ pub(super) fn words(observed: &AgentObservation) -> Option<String> {
         AgentObservation::ThreadKnown { thread_id } => format!("thread {thread_id}"),
         AgentObservation::Message { text } => text.clone(),
         AgentObservation::Reasoning { text } => format!("· {text}"),
-        AgentObservation::CommandStarted { command } => format!("$ {command}"),
-        AgentObservation::CommandFinished { status: ItemStatus::Completed, .. }
-        | AgentObservation::ToolCalled { status: ItemStatus::Completed, .. }
+        AgentObservation::CallStarted { tool: tool @ ToolUse::Command { .. }, .. } => {
+            format!("$ {}", subject(tool))
+        }
+        AgentObservation::CallStarted {
+            tool: tool @ (ToolUse::Mcp { .. } | ToolUse::Other { .. }), ..
+        } => {
+            format!("calls {}", subject(tool))
+        }
+        AgentObservation::ConsentWanted(request) => format!("? wants consent: {}", subject(&request.tool)),
+        AgentObservation::CallFinished { tool: tool @ ToolUse::Patch { .. }, outcome, .. } => {
+            let done = outcome.status == CallStatus::Succeeded;
+            format!("{} {}", if done { "changed" } else { "did not change" }, subject(tool))
+        }
+        AgentObservation::CallFinished { tool, outcome, .. } => {
+            let how = match (outcome.status, outcome.exit_code) {
+                (CallStatus::Succeeded, _) => return None,
+                (CallStatus::Declined, _) => "declined".to_owned(),
+                (_, Some(code)) => format!("exit code {code}"),
+                (_, None) => "did not end by itself".to_owned(),
+            };
+            format!("✗ {how}: {}", subject(tool))
+        }
+        AgentObservation::CallStarted { .. }
+        | AgentObservation::ConsentClosed { .. }
+        | AgentObservation::MessageDelta { .. }
+        | AgentObservation::OutputDelta { .. }
         | AgentObservation::TurnStarted
+        | AgentObservation::SteerTaken
         | AgentObservation::TodoChanged { .. }
         | AgentObservation::Usage { .. }
         | AgentObservation::TurnCompleted => return None,
-        AgentObservation::CommandFinished { command, exit_code: Some(code), .. } => {
-            format!("✗ exit code {code}: {command}")
-        }
-        AgentObservation::CommandFinished { command, .. } => format!("✗ did not end by itself: {command}"),
-        AgentObservation::FilesChanged { changes, status } => {
-            let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
-            let done = if *status == ItemStatus::Completed { "changed" } else { "did not change" };
-            format!("{done} {}", paths.join(", "))
-        }
-        AgentObservation::ToolCalled { tool, status: ItemStatus::InProgress } => format!("calls {tool}"),
-        AgentObservation::ToolCalled { tool, .. } => format!("✗ {tool}"),
         AgentObservation::SearchMade { query } => format!("searches for {query}"),
         AgentObservation::Warning { message } => format!("! {message}"),
         AgentObservation::TurnFailed { message } => format!("✗ the turn failed: {message}"),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use co_engine::{AttemptEnd, RunState, StageRecord, StageState};
+use co_engine::{AttemptEnd, RunState, StageRecord};
 use co_hud::{AgentActivity, Frame, Question, StageKind, StageRow};
-use co_model::{RunId, RunStatus, StageId, StageStatus, StageWork, Timestamp};
+use co_model::{CallId, RunId, RunStatus, StageId, StageStatus, StageWork, Timestamp};
 use co_views::Layout;
 
 use super::board::Family;
@@ -15,6 +15,8 @@ pub(super) struct Asked {
     pub(super) id: String,
     pub(super) run: RunId,
     pub(super) stage: StageId,
+    /// The tool call it is about; `None` for a gate.
+    pub(super) call: Option<CallId>,
     message: String,
     expires_at: Timestamp,
 }
@@ -128,13 +130,17 @@ pub(super) fn questions(family: &Family) -> Vec<Asked> {
     let mut asked = Vec::new();
     let Some(root) = family.states.get(&family.root) else { return asked };
     walk(family, root, 0, &mut |state, record, _| {
-        if let StageState::Asking { message, expires_at } = &record.state {
+        for open in state.open_questions().into_iter().filter(|open| open.stage == record.id()) {
+            let call = open.call.map(|call| call.call.clone());
+            let about = call.as_ref().map(|call| format!("/{call}")).unwrap_or_default();
+            let row = row_id(state.run(), record.id());
             asked.push(Asked {
-                id: format!("{}@{}", row_id(state.run(), record.id()), expires_at.as_millis()),
+                id: format!("{row}{about}@{}", open.expires_at.as_millis()),
                 run: state.run().clone(),
                 stage: record.id().clone(),
-                message: message.clone(),
-                expires_at: *expires_at,
+                call,
+                message: open.message.to_owned(),
+                expires_at: open.expires_at,
             });
         }
     });

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use co_engine::{RunState, StageState};
 use co_hud::{Action, LogBuffer, LogStream};
-use co_model::{Command, CommandKey, Envelope, Event, EventSeq, Recorded, RunId, StageId, Verdict};
+use co_model::{
+    Command, CommandKey, Envelope, Event, EventSeq, GrantScope, Recorded, RunId, StageId, Verdict,
+};
 use co_runtime::{Orchestrator, RunHandle, RuntimeError};
 
 use super::board::{Board, Family, LINES_KEPT, lock};
@@ -287,6 +289,8 @@ impl<'a> Watcher<'a> {
             sent_at: self.orchestrator.now(),
             command: Command::Answer {
                 stage: Some(asked.stage),
+                call: asked.call,
+                scope: GrantScope::Once,
                 verdict: if yes { Verdict::Approve } else { Verdict::Deny },
                 reason: None,
             },

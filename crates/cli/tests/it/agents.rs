@@ -2,6 +2,8 @@
 //! cannot be made to misbehave.
 
 mod failures;
+mod spoken;
+mod told;
 mod ugly;
 mod work;
 
@@ -26,14 +28,14 @@ const RETRIED_AGENT: &str = r#"[{"id": "main", "stages": [
 ]}]"#;
 
 /// A project whose agents are the real Codex CLI, with a home of its own and a scripted model.
-struct Bench {
+pub(crate) struct Bench {
     server: ModelServer,
     home: CodexHome,
-    project: Project,
+    pub(crate) project: Project,
 }
 
 impl Bench {
-    fn new(pipelines: &str, steps: impl IntoIterator<Item = Step>) -> Self {
+    pub(crate) fn new(pipelines: &str, steps: impl IntoIterator<Item = Step>) -> Self {
         Self::with_project(Project::empty(), pipelines, steps)
     }
 
@@ -56,7 +58,7 @@ impl Bench {
     }
 
     /// The model's requests, in order of arrival.
-    fn requests(&self) -> Vec<RecordedRequest> {
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
         let model = |request: &RecordedRequest| request.path.ends_with("/responses");
         self.server.requests().into_iter().filter(model).collect()
     }
@@ -94,7 +96,7 @@ fn stage<'v>(manifest: &'v Value, id: &str) -> &'v Value {
 }
 
 /// Waits until no process of a run is left.
-fn wait_until_gone(run: &str) {
+pub(crate) fn wait_until_gone(run: &str) {
     wait_for("the end of the run's processes", || {
         co_process::find_marked(co_runtime::RUN_MARK, run).is_empty().then_some(())
     });

@@ -3,6 +3,10 @@
 
 mod agents;
 mod commands;
+mod exec;
 mod faults;
+mod mcp;
 mod screen;
+mod sdk;
 mod support;
+mod telemetry;

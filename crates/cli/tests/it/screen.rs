@@ -403,7 +403,7 @@ fn an_agent_is_shown_in_words() {
     project.set(SCRIPT_VARIABLE, project.path("script.json"));
     project.set("CODEX_ORCHESTRATOR_CODEX", program("co-fake-agent"));
     let terminal = Terminal::start(&project, &["start", "p", "--ui"]);
-    terminal.shows(&["▸ Fix", "thread 0199a213", "fix │ $ /bin/sh -c true", "fix │ I have fixed it."]);
+    terminal.shows(&["▸ Fix", "thread 0199a213", "fix │ $ true", "fix │ I have fixed it."]);
     terminal.keys("j");
     let screen = terminal.shows(&["log of Fix", "\nI have fixed it."]);
     assert!(!screen.contains('{'), "{screen}");

@@ -17,8 +17,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use co_model::{
-    CommandLine, ExecutionMode, IdError, Needs, Pipeline, PipelineId, PipelineSource, RetryPolicy, Role,
-    Stage, StageId, StageWork, When,
+    CommandLine, IdError, Needs, Pipeline, PipelineId, PipelineSource, Stage, StageId, StageWork,
 };
 use indexmap::IndexMap;
 
@@ -257,26 +256,13 @@ impl DetectedStage {
 impl PlannedStage<'_> {
     fn model(&self) -> Result<Stage, IdError> {
         Ok(Stage {
-            id: StageId::new(&self.id)?,
             title: self.stage.argv.join(" "),
-            work: StageWork::Command(CommandLine::Argv(self.stage.argv.clone())),
-            cwd: None,
             env: self.stage.env.clone(),
-            timeout: None,
-            retry: RetryPolicy::NEVER,
-            allow_failure: false,
             needs: Needs::Declared(self.needs.iter().map(StageId::new).collect::<Result<_, _>>()?),
-            when: When::Success,
-            inputs: IndexMap::new(),
-            outputs: IndexMap::new(),
-            summary_hint: None,
-            role: Role::Builder,
-            execution: ExecutionMode::Unset,
-            capabilities: Vec::new(),
-            guardrail: false,
-            aliases: Vec::new(),
-            default_target: false,
-            runnable: true,
+            ..Stage::new(
+                StageId::new(&self.id)?,
+                StageWork::Command(CommandLine::Argv(self.stage.argv.clone())),
+            )
         })
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn bad_files() -> Vec<(&'static str, String)> {
     files
 }
 
-fn bad_stages() -> [(&'static str, &'static str); 44] {
+fn bad_stages() -> [(&'static str, &'static str); 45] {
     [
         ("pipeline runs itself", r#"{ "kind": "pipeline", "id": "again", "pipeline": "p" }"#),
         ("unknown nested pipeline", r#"{ "kind": "pipeline", "id": "n", "pipeline": "q" }"#),
@@ -123,6 +123,7 @@ fn bad_stages() -> [(&'static str, &'static str); 44] {
         ),
         ("agent without prompt", r#"{ "kind": "agent", "id": "a", "agent": "codex" }"#),
         ("unknown agent", r#"{ "kind": "agent", "id": "a", "agent": "codx", "prompt": "Fix it." }"#),
+        ("acp without a command", r#"{ "kind": "agent", "id": "a", "agent": "acp: ", "prompt": "Fix it." }"#),
         ("unknown role", r#"{ "id": "a", "command": "true", "role": "bilder" }"#),
         ("null", r#"{ "id": "a", "command": "true", "cwd": null }"#),
         (
@@ -156,7 +157,8 @@ pub(crate) const GOOD_FILE: &str = r#"// comments and trailing commas are allowe
         { "kind": "agent", "id": "fix", "agent": "codex", "prompt": "Fix {{ task.id }}", "model": "m",
           "sandbox": "workspace-write", "profile": "p", "arguments": ["--search"], "timeoutMs": 60000,
           "role": "builder", "when": "failure", "retry": { "maxAttempts": 2, "on": { "timedOut": true } } },
-        { "kind": "agent", "id": "review", "promptFile": "prompts/review.md", "role": "tester", "requiresCloud": true },
+        { "kind": "agent", "id": "other", "agent": "acp:gemini --acp", "prompt": "Fix {{ task.id }}" },
+        { "kind": "agent", "id": "review", "agent": "claude", "promptFile": "prompts/review.md", "role": "tester", "requiresCloud": true },
         { "kind": "gate", "id": "ask", "message": "Ship?", "expires": "90m", "allowFailure": true },
         { "kind": "subpipeline", "id": "more", "pipeline": "rest", "optional": true, "role": "reviewer" },
         { "id": "evidence", "command": "node scripts/spec-guard.mjs", "session": { "id": "s", "reuse": true, "persist": false }, },

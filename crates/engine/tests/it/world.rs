@@ -6,10 +6,10 @@ use std::time::Duration;
 use co_engine::{Effect, Input, Phase, PlanError, Refusal, RunState, StageState, decide, start};
 use co_model::{
     Actor, AgentFailure, AgentOutcome, AgentStage, AttemptExit, AttemptReport, Command, CommandKey,
-    CommandLine, Envelope, Event, EventSeq, ExecutionMode, FailureReason, GateStage, Needs, NestedStage,
-    OutputReference, OutputStats, Pipeline, PipelineId, PipelineSource, Prompt, Recorded, RetryOn,
-    RetryPolicy, Role, RunCreated, RunId, RunOutcome, RunSettings, SkipReason, Stage, StageId, StageOutcome,
-    StageWork, TaskId, ThreadId, Timestamp, Verdict, When,
+    CommandLine, Confinement, Envelope, Event, EventSeq, ExecutionMode, FailureReason, GateStage, Grant,
+    GrantScope, Needs, NestedStage, OutputReference, Pipeline, PipelineId, PipelineSource, Prompt, Recorded,
+    RetryOn, Role, RunCreated, RunId, RunOutcome, RunSettings, SandboxMode, SkipReason, Stage, StageId,
+    StageOutcome, StageStatus, StageWork, TaskId, ThreadId, Timestamp, Verdict, When,
 };
 use indexmap::IndexMap;
 
@@ -49,26 +49,8 @@ pub(crate) fn stage(line: &str) -> Stage {
     let mut words = line.split_whitespace();
     let name = words.next().expect("a stage has an id");
     let mut made = Stage {
-        id: id(name),
         title: name.into(),
-        work: StageWork::Command(CommandLine::Shell("true".into())),
-        cwd: None,
-        env: IndexMap::new(),
-        timeout: None,
-        retry: RetryPolicy::NEVER,
-        allow_failure: false,
-        needs: Needs::PreviousStage,
-        when: When::Success,
-        inputs: IndexMap::new(),
-        outputs: IndexMap::new(),
-        summary_hint: None,
-        role: Role::Builder,
-        execution: ExecutionMode::Unset,
-        capabilities: Vec::new(),
-        guardrail: false,
-        aliases: Vec::new(),
-        default_target: false,
-        runnable: true,
+        ..Stage::new(id(name), StageWork::Command(CommandLine::Shell("true".into())))
     };
     for word in words {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -92,6 +74,7 @@ pub(crate) fn stage(line: &str) -> Stage {
                     sandbox: None,
                     profile: None,
                     arguments: Vec::new(),
+                    thread: None,
                 });
             }
             ("gate", ms) => {
@@ -107,6 +90,15 @@ pub(crate) fn stage(line: &str) -> Stage {
             ("codes", list) => {
                 let codes = list.split(',').filter_map(|code| code.parse().ok()).collect();
                 made.retry.on = RetryOn { exit_codes: Some(codes), timed_out: false };
+            }
+            ("asks", "") => made.approval_required = true,
+            ("sandbox", mode) => {
+                let mode = match mode {
+                    "ro" => SandboxMode::ReadOnly,
+                    "ww" => SandboxMode::WorkspaceWrite,
+                    _ => SandboxMode::DangerFullAccess,
+                };
+                made.confinement = Some(Confinement { mode, network: None, writable_roots: Vec::new() });
             }
             ("guard", "") => made.guardrail = true,
             ("alias", alias) => made.aliases.push(alias.into()),
@@ -130,18 +122,7 @@ pub(crate) fn created(pipeline: Pipeline, settings: RunSettings) -> RunCreated {
 }
 
 pub(crate) fn report(exit: AttemptExit) -> Box<AttemptReport> {
-    Box::new(AttemptReport {
-        exit,
-        duration: Duration::ZERO,
-        summary: String::new(),
-        output: OutputStats::default(),
-        survivors_killed: 0,
-        produced: IndexMap::new(),
-        missing_outputs: Vec::new(),
-        agent: None,
-        selection: None,
-        objection: None,
-    })
+    Box::new(AttemptReport::new(exit))
 }
 
 /// Reads how an attempt ended: `0`, `7`, `sig9`, `timeout`, `agent:rate-limited`, `pick:a,b` …
@@ -155,6 +136,14 @@ fn observed(how: &str) -> Box<AttemptReport> {
         "unstarted" => made.exit = AttemptExit::NotStarted { reason: "no such program".into() },
         "unrecorded" => made.exit = AttemptExit::NotRecorded { reason: "disk full".into() },
         "missing" => made.missing_outputs.push("o".into()),
+        "confined" => {
+            made.exit = AttemptExit::Code(rest.parse().unwrap());
+            made.sandbox_denied = true;
+        }
+        "passing" => {
+            made.exit = AttemptExit::NotStarted { reason: "text file busy".into() };
+            made.transient = Some("text-file-busy".into());
+        }
         "pick" => made.selection = Some(rest.split(',').map(str::to_owned).collect()),
         "object" => made.objection = Some("not good".into()),
         "agent" => {
@@ -180,6 +169,18 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) log: Vec<Recorded>,
     pub(crate) state: RunState,
+    /// Every consent ever given, as a store would keep them.
+    pub(crate) grants: Vec<Grant>,
+}
+
+/// An answer for a stage, or for the only open question.
+pub(crate) fn answer(stage: Option<StageId>, verdict: Verdict) -> Command {
+    Command::Answer { stage, call: None, scope: GrantScope::Once, verdict, reason: None }
+}
+
+pub(crate) fn started(stage: &str, attempt: u32, process: &str) -> Input {
+    let process = process.to_owned();
+    Input::AttemptStarted { stage: id(stage), attempt, process, layers: Vec::new(), weaker: None }
 }
 
 impl World {
@@ -189,9 +190,10 @@ impl World {
         let mut events = decision.events.into_iter();
         let first = Recorded { seq: EventSeq(1), at: now, event: events.next().expect("a creation") };
         let state = RunState::create(&first).expect("a first event");
-        let mut world = Self { now, log: vec![first], state };
+        let mut world = Self { now, log: vec![first], state, grants: Vec::new() };
         world.append(events.collect());
-        let shown = world.shown(&decision.effects, 0);
+        let effects = world.consult(decision.effects).expect("an observation is never refused");
+        let shown = world.shown(&effects, 0);
         Ok((world, shown))
     }
 
@@ -210,7 +212,26 @@ impl World {
     pub(crate) fn feed(&mut self, input: Input) -> Result<Vec<Effect>, Refusal> {
         let decision = decide(&self.state, self.now, input)?;
         self.append(decision.events);
-        Ok(decision.effects)
+        self.grants.extend(decision.grants);
+        for used in decision.used {
+            let grant = self.grants.iter_mut().find(|grant| grant.id == used).expect("a known consent");
+            grant.uses_left = Some(grant.uses_left.and_then(|left| left.checked_sub(1)).expect("a use"));
+        }
+        self.consult(decision.effects)
+    }
+
+    /// Looks consents up, as an owner does at once.
+    fn consult(&mut self, effects: Vec<Effect>) -> Result<Vec<Effect>, Refusal> {
+        let mut others = Vec::new();
+        for effect in effects {
+            let Effect::Consult { stage, call, keys } = effect else {
+                others.push(effect);
+                continue;
+            };
+            let grants = self.grants.iter().filter(|grant| keys.contains(&grant.key)).cloned().collect();
+            others.extend(self.feed(Input::Consulted { stage, call, grants })?);
+        }
+        Ok(others)
     }
 
     pub(crate) fn wait(&mut self, ms: u64) -> Result<Vec<Effect>, Refusal> {
@@ -226,7 +247,13 @@ impl World {
     pub(crate) fn resume(&mut self, pipeline: Pipeline) -> Result<Vec<Effect>, Refusal> {
         let (actor, reason) = (Actor::new("ann"), "fixed".into());
         let (pipeline, nested) = (Box::new(pipeline), IndexMap::new());
-        self.feed(Input::Resume { actor, reason, pipeline, nested })
+        self.feed(Input::Resume {
+            actor,
+            reason,
+            pipeline,
+            nested,
+            policy: Box::new(self.state.policy().clone()),
+        })
     }
 
     pub(crate) fn attempt(&self, stage: &str) -> u32 {
@@ -267,11 +294,25 @@ impl World {
         let mut words = step.split(' ');
         let (word, stage) = (words.next().unwrap_or_default(), words.next().map(id));
         match word {
-            "approve" => self.command(Command::Answer { stage, verdict: Verdict::Approve, reason: None }),
-            "deny" => self.command(Command::Answer { stage, verdict: Verdict::Deny, reason: None }),
+            "approve" => self.command(answer(stage, Verdict::Approve)),
+            "deny" => self.command(answer(stage, Verdict::Deny)),
             "steer" => {
                 let message = words.next().unwrap_or("hey").to_owned();
                 self.command(Command::Steer { stage, message })
+            }
+            "taken" => {
+                let stage = stage.expect("a stage");
+                let attempt = self.attempt(stage.as_str());
+                self.feed(Input::SteerTaken { stage, attempt, count: 1 })
+            }
+            "always" | "run" | "task" => {
+                let scope = match word {
+                    "always" => GrantScope::Always,
+                    "run" => GrantScope::Run,
+                    _ => GrantScope::Task,
+                };
+                let (call, verdict, reason) = (None, Verdict::Approve, None);
+                self.command(Command::Answer { stage, call, scope, verdict, reason })
             }
             "cancel" => self.command(Command::Cancel { reason: None }),
             "crash" => self.feed(Input::OwnerGone { detail: "gone".into() }),
@@ -299,6 +340,10 @@ impl World {
                 StageState::Attempting { attempt } => format!("#{attempt}"),
                 StageState::Backoff { .. } => "backoff".to_owned(),
                 StageState::Asking { .. } => "asking".to_owned(),
+                StageState::Consenting { .. } if record.status() == StageStatus::Waiting => {
+                    "consent?".to_owned()
+                }
+                StageState::Consenting { .. } => "consent".to_owned(),
                 StageState::Nested { .. } => "nested".to_owned(),
                 StageState::Interrupted => "interrupted".to_owned(),
                 StageState::Finished { outcome } => show_outcome(outcome),
@@ -333,14 +378,24 @@ fn show_outcome(outcome: &StageOutcome) -> String {
 
 fn show_effect(effect: &Effect) -> String {
     match effect {
-        Effect::Launch { stage, attempt, thread, steer } => {
+        Effect::Launch { stage, attempt, thread, steer, sandbox } => {
             let thread = thread.as_ref().map(|thread| format!("@{thread}")).unwrap_or_default();
             let steer = if steer.is_empty() { String::new() } else { format!("[{}]", steer.join(",")) };
-            format!("{stage}#{attempt}{thread}{steer}")
+            let confined = match sandbox.mode {
+                SandboxMode::ReadOnly => "(ro)",
+                SandboxMode::WorkspaceWrite => "(ww)",
+                SandboxMode::DangerFullAccess => "",
+            };
+            format!("{stage}#{attempt}{thread}{steer}{confined}")
         }
+        Effect::Steer { stage, attempt, message } => format!("tell:{stage}#{attempt}:{message}"),
         Effect::Stop { stage, attempt } => format!("stop:{stage}#{attempt}"),
         Effect::RunChild { stage, run, pipeline } => format!("{stage}:{run}:{pipeline}"),
         Effect::CancelChild { run, .. } => format!("cancel:{run}"),
+        Effect::Consult { call, .. } => format!("consult:{call}"),
+        Effect::Reply { item, decision, .. } => {
+            format!("reply:{item}:{}:{}", decision.approved, decision.source.as_str())
+        }
         Effect::WakeAt(at) => format!("wake@{}", at.as_millis()),
     }
 }

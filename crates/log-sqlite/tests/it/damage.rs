@@ -105,7 +105,7 @@ fn a_newer_database_is_refused_and_left_alone() {
     let before = fs::read(&path).unwrap();
     for mode in MODES {
         match SqliteLog::open(&path, mode) {
-            Err(LogError::TooNew { location, found: 7, supported: 1 }) => {
+            Err(LogError::TooNew { location, found: 7, supported: 2 }) => {
                 assert_eq!(location, path.display().to_string());
             }
             other => panic!("{other:?}"),

@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use co_log::{
-    Append, Durability, EventLog, InboxEntry, InboxSeq, Lease, LeaseHolder, LogError, Owner, Progress,
-    RunFilter, RunHead, Settlement, Submitted, TaskTotals,
+    Append, Consents, Durability, EventLog, GrantFilter, InboxEntry, InboxSeq, Lease, LeaseHolder, LogError,
+    Owner, Progress, RunFilter, RunHead, Settlement, Submitted, TaskTotals,
 };
 use co_model::{
-    Actor, Command, CommandKey, Envelope, Event, EventSeq, PipelineId, Recorded, RunId, RunStatus, TaskId,
-    Timestamp,
+    Actor, Command, CommandKey, Envelope, Event, EventSeq, Grant, GrantId, GrantScope, PipelineId, Recorded,
+    Revocation, RunId, RunStatus, TaskId, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -26,6 +26,7 @@ struct Naive(Mutex<State>);
 struct State {
     runs: BTreeMap<RunId, (RunHead, Vec<Recorded>)>,
     inbox: Vec<(RunId, Envelope, Option<Settlement>)>,
+    grants: Vec<Grant>,
 }
 
 impl Naive {
@@ -56,12 +57,31 @@ impl State {
         }
     }
 
+    /// The consents as they will be, or why one cannot be used.
+    fn consented(&self, consents: Consents<'_>) -> Result<Vec<Grant>, LogError> {
+        let mut grants = self.grants.clone();
+        for given in consents.given {
+            if grants.iter().all(|known| known.id != given.id) {
+                grants.push(given.clone());
+            }
+        }
+        for used in consents.used {
+            let grant = grants.iter_mut().find(|grant| grant.id == *used);
+            let grant = grant.filter(|grant| grant.revoked.is_none() && grant.uses_left != Some(0));
+            let grant = grant.ok_or_else(|| LogError::GrantSpent(used.clone()))?;
+            grant.uses_left = grant.uses_left.map(|left| left - 1);
+        }
+        Ok(grants)
+    }
+
     fn record(&mut self, append: &Append<'_>) -> Result<Vec<Recorded>, LogError> {
-        let (head, events) = self.run(append.run)?;
-        if append.after != head.last_seq {
-            let (last, seen) = (head.last_seq.0, append.after.0);
+        let last_seq = self.run(append.run)?.0.last_seq;
+        if append.after != last_seq {
+            let (last, seen) = (last_seq.0, append.after.0);
             return Err(LogError::Conflict { run: append.run.clone(), last, seen });
         }
+        self.grants = self.consented(append.consents)?;
+        let (head, events) = self.run(append.run)?;
         let mut recorded = Vec::new();
         for event in append.events {
             head.last_seq.0 += 1;
@@ -133,7 +153,11 @@ impl EventLog for Naive {
             if !as_seen {
                 return Ok(None);
             }
-            let Ok(recorded) = state.record(append) else { return Ok(None) };
+            let recorded = match state.record(append) {
+                Ok(recorded) => recorded,
+                Err(spent @ LogError::GrantSpent(_)) => return Err(spent),
+                Err(_) => return Ok(None),
+            };
             if fence {
                 let (head, _) = state.run(append.run)?;
                 head.generation += 1;
@@ -292,6 +316,38 @@ impl EventLog for Naive {
             Ok(())
         })
     }
+
+    fn grants_of(&self, keys: &[String]) -> Result<Vec<Grant>, LogError> {
+        let of = |state: &State, key: &String| {
+            state.grants.iter().filter(|grant| grant.key == *key).cloned().collect::<Vec<_>>()
+        };
+        self.with(|state| Ok(keys.iter().flat_map(|key| of(state, key)).collect()))
+    }
+
+    fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>, LogError> {
+        let matches = |grant: &&Grant| {
+            filter.grant.as_ref().is_none_or(|id| *id == grant.id)
+                && filter.task.as_ref().is_none_or(|task| *task == grant.task)
+                && filter.run.as_ref().is_none_or(|run| *run == grant.run)
+        };
+        let limit = if filter.limit == 0 { 100 } else { filter.limit };
+        self.with(|state| {
+            let mut found: Vec<Grant> = state.grants.iter().rev().filter(matches).cloned().collect();
+            found.sort_by_key(|grant| std::cmp::Reverse(grant.given_at));
+            found.truncate(limit);
+            Ok(found)
+        })
+    }
+
+    fn revoke(&self, grant: &GrantId, revocation: &Revocation) -> Result<Option<Grant>, LogError> {
+        self.with(|state| {
+            let Some(found) = state.grants.iter_mut().find(|known| known.id == *grant) else {
+                return Ok(None);
+            };
+            found.revoked.get_or_insert_with(|| revocation.clone());
+            Ok(Some(found.clone()))
+        })
+    }
 }
 
 mod naive {
@@ -310,6 +366,7 @@ enum Step {
     Submit { run: u32, key: u32 },
     ViewsWritten { run: u32, seq: u64 },
     List(RunFilter),
+    Revoke(u32),
 }
 
 /// An append to be. `behind` is how far the writer is from the last event.
@@ -321,7 +378,32 @@ struct Write {
     events: Vec<Event>,
     progress: Progress,
     settled: Vec<(InboxSeq, Settlement)>,
+    given: Vec<Grant>,
+    used: Vec<GrantId>,
     durability: Durability,
+}
+
+fn grant_id(number: u32) -> GrantId {
+    GrantId(number.to_string())
+}
+
+fn any_grant() -> impl Strategy<Value = Grant> {
+    (0..6_u32, 0..3_u32, any_task(), 0..4_u32, 0..50_i64, prop::option::of(0..3_u32)).prop_map(
+        |(id, key, task, given_in, given_at, uses_left)| Grant {
+            id: grant_id(id),
+            key: key.to_string(),
+            shown: "rm it".to_owned(),
+            scope: GrantScope::Task,
+            task,
+            run: run(given_in),
+            session: None,
+            actor: Actor::new("ann"),
+            given_at: instant(given_at),
+            expires_at: None,
+            uses_left,
+            revoked: None,
+        },
+    )
 }
 
 fn instant(millis: i64) -> Timestamp {
@@ -372,8 +454,14 @@ fn any_write() -> impl Strategy<Value = Write> {
     let events = prop::collection::vec((0..1_000_u32).prop_map(fact), 0..4);
     let behind = prop_oneof![9 => Just(0_u64), 1 => 1..3_u64];
     let durability = prop::sample::select(vec![Durability::Synced, Durability::Buffered]);
-    (0..4_u32, behind, 0..100_i64, events, any_progress(), settled, durability).prop_map(
-        |(run, behind, at, events, progress, settled, durability)| Write {
+    let consents = (
+        prop::collection::vec(any_grant(), 0..3),
+        prop::collection::vec((0..6_u32).prop_map(grant_id), 0..2),
+    );
+    (0..4_u32, behind, 0..100_i64, events, any_progress(), settled, consents, durability).prop_map(
+        |(run, behind, at, events, progress, settled, (given, used), durability)| Write {
+            given,
+            used,
             run,
             behind,
             at,
@@ -414,6 +502,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (0..5_u32, 0..6_u32).prop_map(|(run, key)| Step::Submit { run, key }),
         2 => (0..5_u32, 0..20_u64).prop_map(|(run, seq)| Step::ViewsWritten { run, seq }),
         2 => any_filter().prop_map(Step::List),
+        1 => (0..7_u32).prop_map(Step::Revoke),
     ]
 }
 
@@ -428,6 +517,7 @@ fn perform(log: &dyn EventLog, step: &Step, leases: &mut Vec<Lease>) -> String {
             events: &write.events,
             progress: &write.progress,
             settled: &write.settled,
+            consents: Consents { given: &write.given, used: &write.used },
             durability: write.durability,
         })
     };
@@ -477,6 +567,10 @@ fn perform(log: &dyn EventLog, step: &Step, leases: &mut Vec<Lease>) -> String {
         }
         Step::ViewsWritten { run: id, seq } => format!("{:?}", log.views_written(&run(*id), EventSeq(*seq))),
         Step::List(filter) => format!("{:?}", log.heads(filter)),
+        Step::Revoke(number) => {
+            let revocation = Revocation { actor: Actor::new("ann"), at: instant(7) };
+            format!("{:?}", log.revoke(&grant_id(*number), &revocation))
+        }
     };
     leases.extend(given);
     told
@@ -485,6 +579,8 @@ fn perform(log: &dyn EventLog, step: &Step, leases: &mut Vec<Lease>) -> String {
 /// Everything a store can tell about what the steps have touched.
 fn everything(log: &dyn EventLog) -> String {
     let mut told = format!("{:#?}", log.heads(&RunFilter::default()));
+    writeln!(told, "{:#?}", log.grants(&GrantFilter::default())).unwrap();
+    writeln!(told, "{:#?}", log.grants_of(&["1".to_owned(), "2".to_owned()])).unwrap();
     for number in 0..5 {
         let id = run(number);
         write!(told, "{:#?}", (log.head(&id), log.events(&id, EventSeq(0), 1_000), log.inbox(&id))).unwrap();

@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use co_log::{
-    Append, EventLog, InboxEntry, Lease, LeaseHolder, LogError, Owner, RunFilter, RunHead, Submitted,
-    TaskTotals,
+    Append, EventLog, GrantFilter, InboxEntry, Lease, LeaseHolder, LogError, Owner, RunFilter, RunHead,
+    Submitted, TaskTotals,
 };
 use co_log_sqlite::SqliteLog;
-use co_model::{CommandKey, Envelope, EventSeq, Recorded, RunId, TaskId, Timestamp};
+use co_model::{
+    CommandKey, Envelope, EventSeq, Grant, GrantId, Recorded, Revocation, RunId, TaskId, Timestamp,
+};
 
 use crate::support::{new_path, open};
 
@@ -95,5 +97,17 @@ impl EventLog for Several {
 
     fn views_written(&self, run: &RunId, seq: EventSeq) -> Result<(), LogError> {
         self.next().views_written(run, seq)
+    }
+
+    fn grants_of(&self, keys: &[String]) -> Result<Vec<Grant>, LogError> {
+        self.next().grants_of(keys)
+    }
+
+    fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>, LogError> {
+        self.next().grants(filter)
+    }
+
+    fn revoke(&self, grant: &GrantId, revocation: &Revocation) -> Result<Option<Grant>, LogError> {
+        self.next().revoke(grant, revocation)
     }
 }

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use co_log::{Append, Durability, EventLog, Lease, Owner, Progress};
+use co_log::{Append, Consents, Durability, EventLog, Lease, Owner, Progress};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::{Event, EventSeq, PipelineId, Recorded, RunId, RunStatus, StageId, TaskId, Timestamp};
 use tempfile::TempDir;
@@ -89,5 +89,14 @@ fn with_append<T>(
 ) -> T {
     let progress = progress();
     let after = EventSeq(after);
-    work(&Append { run, after, at: at(), events, progress: &progress, settled: &[], durability })
+    work(&Append {
+        run,
+        after,
+        at: at(),
+        events,
+        progress: &progress,
+        settled: &[],
+        consents: Consents::default(),
+        durability,
+    })
 }

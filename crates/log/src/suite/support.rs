@@ -1,12 +1,13 @@
 //! Values the behaviours are written with.
 
 use co_model::{
-    Actor, Command, CommandKey, Envelope, Event, EventSeq, PipelineId, Recorded, RunId, RunStatus, StageId,
-    TaskId, Timestamp,
+    Actor, Command, CommandKey, Envelope, Event, EventSeq, Grant, GrantId, GrantScope, PipelineId, Recorded,
+    RunId, RunStatus, StageId, TaskId, Timestamp,
 };
 
 use crate::{
-    Append, Durability, EventLog, InboxSeq, Lease, LogError, Owner, Progress, RunFilter, RunHead, Settlement,
+    Append, Consents, Durability, EventLog, InboxSeq, Lease, LogError, Owner, Progress, RunFilter, RunHead,
+    Settlement,
 };
 
 /// An instant, in milliseconds after a fixed one.
@@ -66,6 +67,24 @@ pub(super) fn cancel(key: &str) -> Envelope {
     }
 }
 
+/// A consent to what `key` stands for, good for `uses`.
+pub(super) fn grant(name: &str, key: &str, uses: Option<u32>) -> Grant {
+    Grant {
+        id: GrantId(name.to_owned()),
+        key: key.to_owned(),
+        shown: format!("run {key}"),
+        scope: GrantScope::Task,
+        task: task("task"),
+        run: run(1),
+        session: None,
+        actor: Actor::new("someone"),
+        given_at: at(5),
+        expires_at: Some(at(9_000)),
+        uses_left: uses,
+        revoked: None,
+    }
+}
+
 /// An append to be, with something sensible in every place.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
@@ -75,6 +94,8 @@ pub(super) struct Draft {
     pub(super) events: Vec<Event>,
     pub(super) progress: Progress,
     pub(super) settled: Vec<(InboxSeq, Settlement)>,
+    pub(super) given: Vec<Grant>,
+    pub(super) used: Vec<GrantId>,
     pub(super) durability: Durability,
 }
 
@@ -93,6 +114,8 @@ impl Draft {
             events: vec![fact(1)],
             progress: progress(),
             settled: Vec::new(),
+            given: Vec::new(),
+            used: Vec::new(),
             durability: Durability::Buffered,
         }
     }
@@ -105,6 +128,7 @@ impl Draft {
             events: &self.events,
             progress: &self.progress,
             settled: &self.settled,
+            consents: Consents { given: &self.given, used: &self.used },
             durability: self.durability,
         }
     }

@@ -6,12 +6,15 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use co_model::{
-    Actor, AgentFailure, AgentOutcome, AgentStage, AttemptExit, AttemptReport, ChangeKind, Command,
-    CommandKey, CommandLine, Drift, Envelope, Event, ExecutionMode, FailureReason, FileChange, GateStage,
-    Judgement, Needs, NestedStage, OutputReference, OutputStats, Pipeline, PipelineId, PipelineSource,
-    PlannedStage, ProducedFile, Prompt, RetryOn, RetryPolicy, Role, RunCreated, RunId, RunOutcome, RunPlan,
-    RunSettings, SkipReason, SkippedStage, Stage, StageDrift, StageId, StageOutcome, StageWork, StreamStats,
-    TaskId, ThreadId, Timestamp, TokenUsage, Verdict, When,
+    Actor, AgentFailure, AgentOutcome, AgentStage, ApprovalPolicy, AttemptExit, AttemptReport, CallDecision,
+    CallId, CallOrigin, CallOutcome, CallRequest, CallStatus, ChangeKind, Command, CommandKey, CommandLine,
+    Confinement, DecisionSource, Drift, Envelope, EnvironmentPolicy, Event, ExecutionMode, FailureReason,
+    FileChange, GateStage, GrantId, GrantScope, GranularApproval, HostRule, InheritedEnvironment, Judgement,
+    Needs, NestedStage, NetworkAccess, OutputReference, OutputStats, PatchedFile, Pipeline, PipelineId,
+    PipelineSource, PlannedStage, PolicySource, PrefixRule, ProducedFile, Prompt, RetryOn, RetryPolicy, Role,
+    RuleDecision, RunCreated, RunId, RunOutcome, RunPlan, RunSettings, SandboxMode, SandboxPolicy,
+    SkipReason, SkippedStage, Stage, StageDrift, StageId, StageOutcome, StageSession, StageWork, StreamStats,
+    TaskId, ThreadId, Timestamp, TokenUsage, ToolPolicy, ToolUse, Verdict, When,
 };
 use indexmap::IndexMap;
 
@@ -57,9 +60,7 @@ fn named<T>(entries: [(&str, T); 2]) -> IndexMap<String, T> {
 
 fn work(id: &str, work: StageWork) -> Stage {
     Stage {
-        id: stage(id),
         title: format!("The stage {id}"),
-        work,
         cwd: text("packages/app"),
         env: named([("ZEBRA", "1".to_owned()), ("ALPHA", "two words".to_owned())]),
         timeout: Some(Duration::from_millis(90_500)),
@@ -77,40 +78,18 @@ fn work(id: &str, work: StageWork) -> Stage {
         ]),
         outputs: named([("report", "out/report.json".to_owned()), ("binary", "out/app".to_owned())]),
         summary_hint: text("Builds the application"),
-        role: Role::Builder,
         execution: ExecutionMode::Cloud,
         capabilities: texts(&["gpu", "docker"]),
         guardrail: true,
         aliases: texts(&["b", "make"]),
         default_target: true,
-        runnable: true,
+        ..Stage::new(stage(id), work)
     }
 }
 
 /// A stage with nothing set that may be left out.
 fn bare(id: &str, work: StageWork) -> Stage {
-    Stage {
-        id: stage(id),
-        title: id.to_owned(),
-        work,
-        cwd: None,
-        env: IndexMap::new(),
-        timeout: None,
-        retry: RetryPolicy::NEVER,
-        allow_failure: false,
-        needs: Needs::PreviousStage,
-        when: When::Success,
-        inputs: IndexMap::new(),
-        outputs: IndexMap::new(),
-        summary_hint: None,
-        role: Role::Tester,
-        execution: ExecutionMode::Unset,
-        capabilities: Vec::new(),
-        guardrail: false,
-        aliases: Vec::new(),
-        default_target: false,
-        runnable: false,
-    }
+    Stage { title: id.to_owned(), role: Role::Tester, runnable: false, ..Stage::new(stage(id), work) }
 }
 
 fn pipeline(id: &str) -> Pipeline {
@@ -121,6 +100,7 @@ fn pipeline(id: &str) -> Pipeline {
         sandbox: text("workspace-write"),
         profile: text("careful"),
         arguments: texts(&["--flag", "value"]),
+        thread: None,
     };
     let bare_agent = AgentStage {
         agent: "codex".to_owned(),
@@ -129,6 +109,7 @@ fn pipeline(id: &str) -> Pipeline {
         sandbox: None,
         profile: None,
         arguments: Vec::new(),
+        thread: None,
     };
     let gate = GateStage { message: "Ship it?".to_owned(), expires_after: Duration::from_hours(1) };
     let nested = NestedStage { pipeline: pipeline_id("checks") };
@@ -184,6 +165,8 @@ fn created() -> RunCreated {
         retry_of: Some(run(2)),
         target: text("default:build"),
         approval_policy: text("on-request"),
+        policy: ToolPolicy::default(),
+        session: None,
         description: text("Make it build again"),
         parallel: true,
         mode: Some(ExecutionMode::Cloud),
@@ -225,7 +208,6 @@ fn report(exit: AttemptExit) -> Box<AttemptReport> {
         }),
     };
     Box::new(AttemptReport {
-        exit,
         duration: Duration::from_millis(12_345),
         summary: "built 3 of 4".to_owned(),
         output: OutputStats { stdout: StreamStats { bytes: 1_024 }, stderr: StreamStats { bytes: 17 } },
@@ -235,22 +217,12 @@ fn report(exit: AttemptExit) -> Box<AttemptReport> {
         agent: Some(agent),
         selection: Some(texts(&["build", "test"])),
         objection: text("the tests do not cover it"),
+        ..AttemptReport::new(exit)
     })
 }
 
 fn bare_report(exit: AttemptExit) -> Box<AttemptReport> {
-    Box::new(AttemptReport {
-        exit,
-        duration: Duration::ZERO,
-        summary: String::new(),
-        output: OutputStats::default(),
-        survivors_killed: 0,
-        produced: IndexMap::new(),
-        missing_outputs: Vec::new(),
-        agent: None,
-        selection: None,
-        objection: None,
-    })
+    Box::new(AttemptReport::new(exit))
 }
 
 fn attempts() -> Vec<(String, Event)> {
@@ -325,11 +297,218 @@ fn resumes() -> Vec<(String, Event)> {
         drift,
         nested: Option::as_ref(&pipeline).map(|_| nested()),
         pipeline,
+        policy: None,
     };
     vec![
         ("resume_accepted".to_owned(), resumed(drift, Some(Box::new(pipeline("default"))))),
         ("resume_accepted.bare".to_owned(), resumed(Drift::default(), None)),
     ]
+}
+
+fn policy() -> ToolPolicy {
+    let kinds = GranularApproval {
+        sandbox_approval: true,
+        rules: true,
+        mcp_elicitations: false,
+        request_permissions: true,
+        skill_approval: false,
+    };
+    ToolPolicy {
+        approval: ApprovalPolicy::Granular(kinds),
+        sandbox: Some(sandbox()),
+        accept_weaker_sandbox: true,
+        rules: vec![PrefixRule {
+            pattern: vec![texts(&["git"]), texts(&["push", "fetch"])],
+            decision: RuleDecision::Prompt,
+            justification: text("it leaves this machine"),
+        }],
+        host_executables: IndexMap::from([("git".to_owned(), texts(&["/usr/bin/git"]))]),
+        hosts: vec![HostRule {
+            host: "registry.example.com".to_owned(),
+            port: None,
+            decision: RuleDecision::Forbidden,
+        }],
+        environment: EnvironmentPolicy {
+            inherit: InheritedEnvironment::Core,
+            ignore_default_excludes: false,
+            exclude: texts(&["AWS_*"]),
+            set: IndexMap::from([("CI".to_owned(), "1".to_owned())]),
+            include_only: texts(&["PATH", "CI"]),
+        },
+        question_expires_after: Duration::from_secs(90),
+        sources: vec![PolicySource {
+            name: "/home/anna/.codex/config.toml".to_owned(),
+            sha256: text(DIGEST),
+            keys: texts(&["sandbox_mode"]),
+        }],
+    }
+}
+
+fn sandbox() -> SandboxPolicy {
+    SandboxPolicy {
+        mode: SandboxMode::WorkspaceWrite,
+        writable_roots: texts(&["/var/cache"]),
+        network: NetworkAccess::Allowed(vec![HostRule {
+            host: "*.example.com".to_owned(),
+            port: Some(443),
+            decision: RuleDecision::Allow,
+        }]),
+        exclude_tmpdir: true,
+        exclude_slash_tmp: true,
+    }
+}
+
+fn calls() -> Vec<(String, Event)> {
+    let call = |number: u32| CallId(format!("build#{number}"));
+    let request = |tool, origin| {
+        Event::CallRequested(Box::new(CallRequest {
+            call: call(1),
+            stage: stage("build"),
+            attempt: 2,
+            origin,
+            tool,
+            cwd: "/home/anna/project".to_owned(),
+            tty: true,
+            sandbox: sandbox(),
+            escalated: true,
+            reason: text("the sandbox stopped attempt 1"),
+        }))
+    };
+    let change = FileChange { path: "src/lib.rs".to_owned(), kind: ChangeKind::Update };
+    let agent = || CallOrigin::Agent("item_3".to_owned());
+    let decided = |decision| Event::CallDecided { stage: stage("build"), call: call(1), decision };
+    let decision = CallDecision {
+        approved: true,
+        source: DecisionSource::Prompt,
+        grant: Some(GrantId("run/build#1/1".to_owned())),
+        actor: Some(actor()),
+        reason: text("it is needed"),
+    };
+    let plain = CallDecision {
+        approved: false,
+        source: DecisionSource::Policy,
+        grant: None,
+        actor: None,
+        reason: None,
+    };
+    let outcome = CallOutcome {
+        status: CallStatus::SandboxDenied,
+        exit_code: Some(1),
+        duration: Some(Duration::from_millis(1_250)),
+        detail: text("Permission denied"),
+    };
+    let lost = CallOutcome { status: CallStatus::Lost, exit_code: None, duration: None, detail: None };
+    let finished = |outcome| Event::CallFinished { stage: stage("build"), call: call(1), outcome };
+    let started =
+        |layers, weaker| Event::CallStarted { stage: stage("build"), call: call(1), layers, weaker };
+    [
+        ("call_requested", request(ToolUse::Command { argv: texts(&["cargo", "test"]) }, CallOrigin::Stage)),
+        (
+            "call_requested.patch",
+            request(
+                ToolUse::Patch { files: vec![PatchedFile { change, sha256: DIGEST.to_owned() }] },
+                agent(),
+            ),
+        ),
+        (
+            "call_requested.mcp",
+            request(
+                ToolUse::Mcp {
+                    server: "docs".to_owned(),
+                    name: "search".to_owned(),
+                    arguments: "{}".to_owned(),
+                },
+                CallOrigin::Session("dev".to_owned()),
+            ),
+        ),
+        (
+            "call_requested.other",
+            request(ToolUse::Other { name: "network".to_owned(), input: "host".to_owned() }, agent()),
+        ),
+        ("call_decided", decided(decision)),
+        ("call_decided.bare", decided(plain)),
+        ("call_started", started(texts(&["bubblewrap", "seccomp"]), text("landlock"))),
+        ("call_started.bare", started(Vec::new(), None)),
+        ("call_finished", finished(outcome)),
+        ("call_finished.bare", finished(lost)),
+        (
+            "question_asked.call",
+            Event::QuestionAsked {
+                stage: stage("build"),
+                message: "Run: cargo test".to_owned(),
+                expires_at: at(3_600_000),
+                call: Some(call(1)),
+            },
+        ),
+        (
+            "question_answered.call",
+            Event::QuestionAnswered {
+                stage: stage("build"),
+                verdict: Verdict::Approve,
+                actor: actor(),
+                reason: None,
+                call: Some(call(1)),
+                scope: Some(GrantScope::Session),
+            },
+        ),
+        ("question_expired.call", Event::QuestionExpired { stage: stage("build"), call: Some(call(1)) }),
+        ("run_created.policy", {
+            let settings = RunSettings { policy: policy(), session: text("mcp-1"), ..RunSettings::default() };
+            let mut confined = bare("build", StageWork::Command(CommandLine::Shell("true".to_owned())));
+            confined.approval_required = true;
+            confined.confinement = Some(Confinement {
+                mode: SandboxMode::ReadOnly,
+                network: Some(NetworkAccess::On),
+                writable_roots: texts(&["target"]),
+            });
+            confined.tty = true;
+            confined.session = Some(StageSession { id: "dev".to_owned(), reuse: true, persist: false });
+            let pipeline = Pipeline { stages: vec![confined], ..bare_pipeline("default") };
+            Event::RunCreated(Box::new(RunCreated {
+                pipeline,
+                nested: IndexMap::new(),
+                settings,
+                ..created()
+            }))
+        }),
+        (
+            "resume_accepted.policy",
+            Event::ResumeAccepted {
+                actor: actor(),
+                reason: "stricter now".to_owned(),
+                drift: Drift::default(),
+                pipeline: None,
+                nested: None,
+                policy: Some(Box::new(policy())),
+            },
+        ),
+        (
+            "attempt_finished.sandbox_denied",
+            Event::AttemptFinished {
+                stage: stage("build"),
+                attempt: 1,
+                report: Box::new(AttemptReport {
+                    sandbox_denied: true,
+                    transient: text("ExecutableFileBusy"),
+                    redactions: [("github-token".to_owned(), 2)].into(),
+                    ..AttemptReport::new(AttemptExit::Code(1))
+                }),
+            },
+        ),
+        (
+            "stage_finished.failed_refused",
+            Event::StageFinished {
+                stage: stage("build"),
+                outcome: StageOutcome::Failed {
+                    reason: FailureReason::Refused("policy".to_owned()),
+                    allowed: false,
+                },
+            },
+        ),
+    ]
+    .into_iter()
+    .map(|(name, event)| (name.to_owned(), event))
+    .collect()
 }
 
 /// Every event by the name of its fixture.
@@ -348,8 +527,14 @@ pub(crate) fn events() -> Vec<(String, Event)> {
         ..created()
     };
     let (build, attempt) = (|| stage("build"), 2);
-    let answered =
-        |verdict, reason| Event::QuestionAnswered { stage: stage("ship"), verdict, actor: actor(), reason };
+    let answered = |verdict, reason| Event::QuestionAnswered {
+        stage: stage("ship"),
+        verdict,
+        actor: actor(),
+        reason,
+        call: None,
+        scope: None,
+    };
     let mut all: Vec<(String, Event)> = [
         ("run_created", Event::RunCreated(Box::new(created()))),
         ("run_created.bare", Event::RunCreated(Box::new(bare_created))),
@@ -368,16 +553,17 @@ pub(crate) fn events() -> Vec<(String, Event)> {
                 stage: stage("ship"),
                 message: "Ship it?".to_owned(),
                 expires_at: at(3_600_000),
+                call: None,
             },
         ),
         ("question_answered", answered(Verdict::Deny, text("not on a Friday"))),
         ("question_answered.bare", answered(Verdict::Approve, None)),
-        ("question_expired", Event::QuestionExpired { stage: stage("ship") }),
+        ("question_expired", Event::QuestionExpired { stage: stage("ship"), call: None }),
         (
             "steer_accepted",
             Event::SteerAccepted { stage: build(), message: "Mind the tests".to_owned(), actor: actor() },
         ),
-        ("steer_delivered", Event::SteerDelivered { stage: build(), count: 3 }),
+        ("steer_delivered", Event::SteerDelivered { stage: build(), count: 3, in_turn: false }),
         (
             "child_run_starting",
             Event::ChildRunStarting { stage: stage("checks"), run: run(4), pipeline: pipeline_id("checks") },
@@ -427,6 +613,7 @@ pub(crate) fn events() -> Vec<(String, Event)> {
     .into_iter()
     .map(|(name, event)| (name.to_owned(), event))
     .collect();
+    all.extend(calls());
     all.extend(attempts());
     all.extend(stages());
     all.extend(resumes());
@@ -441,8 +628,20 @@ pub(crate) fn commands() -> Vec<(String, Envelope)> {
             "answer",
             Command::Answer {
                 stage: Some(stage("ship")),
+                call: None,
+                scope: GrantScope::Once,
                 verdict: Verdict::Approve,
                 reason: text("looks good"),
+            },
+        ),
+        (
+            "answer.call",
+            Command::Answer {
+                stage: None,
+                call: Some(CallId("build#1".to_owned())),
+                scope: GrantScope::Task,
+                verdict: Verdict::Approve,
+                reason: None,
             },
         ),
         ("steer", Command::Steer { stage: Some(stage("build")), message: "Mind the tests".to_owned() }),

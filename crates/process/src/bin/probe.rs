@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use co_process::{
-    Capture, Epilogue, LeaderExit, Limits, Observer, ProcessIdentity, Program, Report, RunError, Shutdown,
-    Spawner, Stdin, StopSignal, Stream, StreamStats, Terminal, run,
+    Capture, Epilogue, InputError, LeaderExit, Limits, LiveInput, Observer, ProcessIdentity, Program, Report,
+    RunError, Shutdown, Signal, Spawner, Stdin, StopSignal, Stream, StreamStats, Terminal, run,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,6 +26,13 @@ struct Scenario {
     cwd: PathBuf,
     stdin: Option<PathBuf>,
     pty: Option<(u16, u16)>,
+    /// Whether the program reads what the orders `write`, `pattern` and `close` say.
+    #[serde(default)]
+    live: bool,
+    /// What to write, from within the observer, whenever this text arrives.
+    answer: Option<(String, String)>,
+    /// A text to take out of the output.
+    redact: Option<String>,
     log: PathBuf,
     index: PathBuf,
     timeout_ms: Option<u64>,
@@ -60,16 +67,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         spawner.set_epilogue(&Epilogue { argv, env, cwd: scenario.cwd.clone() })?;
     }
     let stop = StopSignal::new()?;
-    let orders = stop.clone();
-    thread::spawn(move || obey(&orders));
+    let input = LiveInput::new()?;
+    let (orders, told) = (stop.clone(), input.clone());
+    let obeying = thread::spawn(move || obey(&orders, &told));
     say(&json!({"ready": std::process::id()}));
 
     thread::scope(|scope| {
         for copy in 0..scenario.copies {
-            let (scenario, spawner, stop) = (&scenario, &spawner, &stop);
-            scope.spawn(move || perform(copy, scenario, spawner, stop));
+            let (scenario, spawner, stop, input) = (&scenario, &spawner, &stop, &input);
+            scope.spawn(move || perform(copy, scenario, spawner, stop, input));
         }
     });
+    if scenario.live {
+        // Orders are answered as long as somebody gives them, after the end of the program too.
+        drop(obeying.join());
+    }
     if scenario.leave_abruptly {
         std::mem::forget(spawner);
     } else {
@@ -78,21 +90,46 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Takes `graceful` and `immediate` from standard input.
-fn obey(stop: &StopSignal) {
+/// Takes orders from standard input.
+fn obey(stop: &StopSignal, input: &LiveInput) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        match line.as_str() {
+        let (order, text) = line.split_once(' ').unwrap_or((&line, ""));
+        match order {
             "graceful" => stop.request(Shutdown::Graceful),
             "immediate" => stop.request(Shutdown::Immediate),
+            "close" => input.close(),
             _ => {}
         }
+        let outcome = match order {
+            "write" => input.write(serde_json::from_str::<String>(text).unwrap_or_default().as_bytes()),
+            "offer" => input.offer(&vec![b'o'; text.parse().unwrap_or_default()]),
+            "pattern" => write_pattern(input, text.parse().unwrap_or_default()),
+            "close" => Ok(()),
+            "resize" => input.resize(text.parse().unwrap_or_default(), 77),
+            "interrupt" => input.signal(Signal::Interrupt),
+            "hangup" => input.signal(Signal::Hangup),
+            _ => continue,
+        };
+        say(&json!({"told": format!("{outcome:?}"), "order": order, "undelivered": input.undelivered()}));
     }
 }
 
-fn perform(copy: usize, scenario: &Scenario, spawner: &Spawner, stop: &StopSignal) {
+/// Writes lines of a hundred bytes.
+fn write_pattern(input: &LiveInput, bytes: usize) -> Result<(), InputError> {
+    let lines = [&[b'p'; 99][..], b"\n"].concat().repeat(1000);
+    let mut left = bytes;
+    while left > 0 {
+        let piece = lines.get(..left.min(lines.len())).unwrap_or_default();
+        input.write(piece)?;
+        left -= piece.len();
+    }
+    Ok(())
+}
+
+fn perform(copy: usize, scenario: &Scenario, spawner: &Spawner, stop: &StopSignal, input: &LiveInput) {
     let began = Instant::now();
     for _ in 0..scenario.repeat {
-        let line = match perform_once(copy, scenario, spawner, stop) {
+        let line = match perform_once(copy, scenario, spawner, stop, input) {
             Ok(report) => report_line(copy, &report),
             Err(error) => json!({"error": format!("{error:?}"), "text": chain(&error), "copy": copy}),
         };
@@ -110,6 +147,7 @@ fn perform_once(
     scenario: &Scenario,
     spawner: &Spawner,
     stop: &StopSignal,
+    input: &LiveInput,
 ) -> Result<Report, RunError> {
     let milliseconds = |value: Option<u64>, or: Duration| value.map_or(or, Duration::from_millis);
     let defaults = Limits::default();
@@ -117,10 +155,11 @@ fn perform_once(
         argv: scenario.argv.iter().map(OsString::from).collect(),
         cwd: scenario.cwd.clone(),
         env: scenario.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        stdin: scenario
-            .stdin
-            .as_ref()
-            .map_or(Stdin::Null, |path| Stdin::Bytes(std::fs::read(path).unwrap_or_default())),
+        stdin: match &scenario.stdin {
+            _ if scenario.live => Stdin::Live(input.clone()),
+            Some(path) => Stdin::Bytes(std::fs::read(path).unwrap_or_default()),
+            None => Stdin::Null,
+        },
         terminal: scenario.pty.map_or(Terminal::Pipes, |(rows, columns)| Terminal::Pty { rows, columns }),
     };
     let mut capture = Capture { log: scenario.log.clone(), index: scenario.index.clone() };
@@ -133,17 +172,28 @@ fn perform_once(
         grace: milliseconds(scenario.grace_ms, defaults.grace),
         linger: milliseconds(scenario.linger_ms, defaults.linger),
     };
-    let mut lines = Lines { copy, quiet: scenario.measure, heard: 0 };
+    let mut lines = Lines { copy, quiet: scenario.measure, heard: 0, scenario, input };
     run(spawner, &program, &capture, &limits, stop, &mut lines)
 }
 
-struct Lines {
+struct Lines<'probe> {
     copy: usize,
     quiet: bool,
     heard: u64,
+    scenario: &'probe Scenario,
+    input: &'probe LiveInput,
 }
 
-impl Observer for Lines {
+impl Observer for Lines<'_> {
+    fn redact(&mut self, _stream: Stream, bytes: &[u8]) -> Option<Vec<u8>> {
+        let secret = self.scenario.redact.as_ref()?;
+        Some(String::from_utf8_lossy(bytes).replace(secret, "").into_bytes())
+    }
+
+    fn redact_rest(&mut self, _stream: Stream) -> Vec<u8> {
+        if self.scenario.redact.is_some() { b"(rest)".to_vec() } else { Vec::new() }
+    }
+
     fn started(&mut self, identity: &ProcessIdentity) {
         if !self.quiet {
             say(&json!({"started": identity.to_string(), "pid": identity.pid, "copy": self.copy}));
@@ -155,6 +205,15 @@ impl Observer for Lines {
             say(&json!({"first_output": stream, "copy": self.copy}));
         }
         self.heard += bytes.len() as u64;
+        if self.scenario.live && bytes.len() < 1000 {
+            say(&json!({"output": String::from_utf8_lossy(bytes)}));
+        }
+        if let Some((question, answer)) = &self.scenario.answer
+            && bytes.windows(question.len()).any(|window| window == question.as_bytes())
+        {
+            let outcome = self.input.write(answer.as_bytes());
+            say(&json!({"answered": format!("{outcome:?}")}));
+        }
     }
 
     fn leader_exited(&mut self, exit: LeaderExit) {

@@ -8,6 +8,8 @@
 
 mod containment;
 mod exits;
+mod handover;
+mod live;
 mod output;
 mod probe;
 mod recovery;

@@ -113,16 +113,42 @@ impl Probe {
 
     #[track_caller]
     pub(crate) fn line_with(&mut self, key: &str) -> Value {
+        let [line] = self.lines_with([key]);
+        line
+    }
+
+    /// Reads lines until each key was seen, in whatever order.
+    #[track_caller]
+    pub(crate) fn lines_with<const N: usize>(&mut self, keys: [&str; N]) -> [Value; N] {
+        let mut found = [const { Value::Null }; N];
         let mut seen = String::new();
-        loop {
+        while found.iter().any(Value::is_null) {
             let start = seen.len();
             self.lines.read_line(&mut seen).unwrap();
-            assert!(seen.len() > start, "the probe ended without `{key}`; it said:\n{seen}");
+            assert!(seen.len() > start, "the probe ended without all of {keys:?}; it said:\n{seen}");
             let line: Value = serde_json::from_str(&seen[start..]).unwrap();
-            if line.get(key).is_some() {
-                return line;
+            if let Some(index) = keys.iter().position(|key| line.get(key).is_some()) {
+                found[index] = line;
             }
         }
+        found
+    }
+
+    /// Gives an order and waits for what came of it.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, order: &str) -> String {
+        self.tell(order);
+        self.next("told").as_str().unwrap().to_owned()
+    }
+
+    /// Reads output until it holds the text; returns all that came.
+    #[track_caller]
+    pub(crate) fn output_with(&mut self, text: &str) -> String {
+        let mut output = String::new();
+        while !output.contains(text) {
+            output.push_str(self.next("output").as_str().unwrap());
+        }
+        output
     }
 
     pub(crate) fn tell(&mut self, order: &str) {

@@ -190,3 +190,40 @@ fn a_codex_home_is_whole_and_goes_away() {
     drop(home);
     assert!(!codex_home.exists());
 }
+
+#[test]
+fn the_same_script_answers_in_the_messages_dialect() {
+    let server = ModelServer::start(Script::new([
+        Step::tool("Write", &json!({"file_path": "a"})).when("first"),
+        Step::reasoning("hm").then(Output::Message { text: "äö".into() }),
+        Step::failed("overloaded_error", "busy"),
+    ]));
+    let ask = |text: &str| {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": text}]});
+        post(&format!("{}/v1", server.root_url()), "/messages?beta=true", &body)
+    };
+    let kinds = |answer: &str| -> Vec<String> {
+        events(answer).iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    };
+    let said = ask("second");
+    let seen = events(&said);
+    assert_eq!(seen[0]["message"]["model"], "m");
+    let parts = ["start", "delta", "delta", "stop"].map(|part| format!("content_block_{part}"));
+    assert_eq!(kinds(&said)[1..9], [parts.as_slice(), parts.as_slice()].concat());
+    assert_eq!((&seen[6]["delta"]["text"], &seen[7]["delta"]["text"]), (&json!("ä"), &json!("ö")));
+    assert_eq!(seen[9]["delta"]["stop_reason"], "end_turn");
+
+    let called = events(&ask("first"));
+    assert_eq!(called[1]["content_block"]["name"], "Write");
+    assert_eq!(called[2]["delta"]["partial_json"], r#"{"file_path":"a"}"#);
+    assert_eq!(called[4]["delta"]["stop_reason"], "tool_use");
+
+    assert_eq!(kinds(&ask("third")), ["message_start", "error"]);
+    assert!(ask("fourth").starts_with("HTTP/1.1 400 "), "the script is used up");
+    let requests = server.requests();
+    assert_eq!(
+        requests.iter().map(|request| request.step).collect::<Vec<_>>(),
+        [Some(1), Some(0), Some(2), None]
+    );
+    assert!(requests[1].input_contains("first"));
+}

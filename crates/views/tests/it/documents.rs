@@ -1,10 +1,10 @@
 //! All views of a run, as text.
 
 use co_engine::{RunState, StageRecord};
-use co_model::{Recorded, Timestamp};
+use co_model::{Actor, Grant, GrantId, GrantScope, Recorded, Revocation, Timestamp};
 use co_views::{
-    MetricsRecord, OwnerSeen, Totals, error_artifact, event_line, manifest, metrics, metrics_record,
-    run_summary, start_result, status, task_state, to_json,
+    GrantView, MetricsRecord, OwnerSeen, Told, Totals, error_artifact, event_line, exec_result, manifest,
+    metrics, metrics_record, run_summary, start_result, status, task_state, to_json,
 };
 
 use crate::script::{heartbeat, layout};
@@ -13,6 +13,24 @@ use crate::script::{heartbeat, layout};
 pub(crate) struct Document {
     pub(crate) schema: &'static str,
     pub(crate) text: String,
+}
+
+/// A consent that could have been given in the run.
+fn grant(state: &RunState, now: Timestamp) -> Grant {
+    Grant {
+        id: GrantId("run/build#1/1".to_owned()),
+        key: "9f86d081884c7d65".to_owned(),
+        shown: "cargo test".to_owned(),
+        scope: GrantScope::Task,
+        task: state.created.task.clone(),
+        run: state.run().clone(),
+        session: None,
+        actor: Actor::new("ada"),
+        given_at: now,
+        expires_at: Some(now),
+        uses_left: Some(1),
+        revoked: Some(Revocation { actor: Actor::new("bob"), at: now }),
+    }
 }
 
 /// Everything that is shown of a run at `now`, with the owner last seen then.
@@ -29,6 +47,11 @@ pub(crate) fn documents(state: &RunState, now: Timestamp) -> Vec<Document> {
         document("metrics", to_json(&metrics(task, totals, std::slice::from_ref(&record)))),
         document("task-state", to_json(&task_state(task, totals, std::slice::from_ref(&record)))),
     ];
+    all.push(document("grant", to_json(&GrantView::from(&grant(state, now)))));
+    if let Some(first) = state.stages.first() {
+        let result = exec_result(state, &layout, first.id(), 3, Told::default());
+        all.push(document("exec", to_json(&result)));
+    }
     let error = |record: &std::sync::Arc<StageRecord>| error_artifact(state, &layout, record.id());
     all.extend(state.stages.iter().filter_map(error).map(|error| document("error", to_json(&error))));
     all

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use co_engine::{Input, RunState, StageState};
 use co_model::{
-    Actor, AgentOutcome, AttemptExit, AttemptReport, Command, CommandKey, Envelope, Event, Pipeline, Role,
-    RunOutcome, Stage, StageStatus, ThreadId, TokenUsage, Verdict, When,
+    Actor, AgentOutcome, AttemptExit, AttemptReport, Command, CommandKey, Envelope, Event, GrantScope,
+    Pipeline, Role, RunOutcome, Stage, StageStatus, ThreadId, TokenUsage, Verdict, When,
 };
 use co_views::{manifest, stage_number, to_json};
 use indexmap::IndexMap;
@@ -145,12 +145,13 @@ fn to_input(script: &Script, step: Step) -> Option<Input> {
         Step::Answer { pick: number, verdict } => {
             let at = pick(state, number, |state| matches!(state, StageState::Asking { .. }))?;
             let stage = Some(state.stages[at].id().clone());
-            command(Command::Answer { stage, verdict, reason: None })
+            command(Command::Answer { stage, call: None, scope: GrantScope::Once, verdict, reason: None })
         }
         Step::Steer(message) => command(Command::Steer { stage: None, message }),
         Step::Cancel(reason) => command(Command::Cancel { reason }),
         Step::OwnerGone => Input::OwnerGone { detail: "gone".to_owned() },
         Step::Resume(stages) => Input::Resume {
+            policy: Box::default(),
             actor: Actor::new("ada"),
             reason: "again".to_owned(),
             pipeline: Box::new(pipeline(stages)),

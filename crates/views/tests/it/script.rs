@@ -6,9 +6,9 @@ use std::time::Duration;
 use co_engine::{Input, Refusal, RunState, decide, start};
 use co_model::{
     Actor, AgentStage, AttemptExit, AttemptReport, Command, CommandKey, CommandLine, Envelope, Event,
-    EventSeq, ExecutionMode, GateStage, Needs, NestedStage, OutputStats, Pipeline, PipelineId,
-    PipelineSource, Prompt, Recorded, RetryOn, RetryPolicy, Role, RunCreated, RunId, RunSettings, Stage,
-    StageId, StageWork, StreamStats, TaskId, ThreadId, Timestamp, Verdict, When,
+    EventSeq, GateStage, GrantScope, NestedStage, OutputStats, Pipeline, PipelineId, PipelineSource, Prompt,
+    Recorded, RetryOn, RetryPolicy, RunCreated, RunId, RunSettings, Stage, StageId, StageWork, StreamStats,
+    TaskId, ThreadId, Timestamp, Verdict,
 };
 use co_views::{Heartbeat, Layout};
 use indexmap::IndexMap;
@@ -36,26 +36,9 @@ pub(crate) fn pipeline_id(id: &str) -> PipelineId {
 
 pub(crate) fn stage(id: &str, work: StageWork) -> Stage {
     Stage {
-        id: stage_id(id),
         title: format!("Stage {id}"),
-        work,
-        cwd: None,
         env: IndexMap::from([("API_KEY".to_owned(), SECRET.to_owned())]),
-        timeout: None,
-        retry: RetryPolicy::NEVER,
-        allow_failure: false,
-        needs: Needs::PreviousStage,
-        when: When::Success,
-        inputs: IndexMap::new(),
-        outputs: IndexMap::new(),
-        summary_hint: None,
-        role: Role::Builder,
-        execution: ExecutionMode::Unset,
-        capabilities: Vec::new(),
-        guardrail: false,
-        aliases: Vec::new(),
-        default_target: false,
-        runnable: true,
+        ..Stage::new(stage_id(id), work)
     }
 }
 
@@ -76,6 +59,7 @@ pub(crate) fn agent(id: &str) -> Stage {
         sandbox: None,
         profile: None,
         arguments: Vec::new(),
+        thread: None,
     };
     stage(id, StageWork::Agent(agent))
 }
@@ -110,16 +94,10 @@ pub(crate) fn pipeline(stages: Vec<Stage>) -> Pipeline {
 
 pub(crate) fn report(exit: AttemptExit, summary: &str) -> AttemptReport {
     AttemptReport {
-        exit,
         duration: Duration::from_millis(1_250),
         summary: summary.to_owned(),
         output: OutputStats { stdout: StreamStats { bytes: 5 }, stderr: StreamStats { bytes: 3 } },
-        survivors_killed: 0,
-        produced: IndexMap::new(),
-        missing_outputs: Vec::new(),
-        agent: None,
-        selection: None,
-        objection: None,
+        ..AttemptReport::new(exit)
     }
 }
 
@@ -201,7 +179,13 @@ impl Script {
     /// The attempt of `id` under way gets a process.
     pub(crate) fn process(&mut self, id: &str, process: &str) -> &mut Self {
         let attempt = self.attempt(id);
-        let input = Input::AttemptStarted { stage: stage_id(id), attempt, process: process.to_owned() };
+        let input = Input::AttemptStarted {
+            stage: stage_id(id),
+            attempt,
+            process: process.to_owned(),
+            layers: Vec::new(),
+            weaker: None,
+        };
         self.later(Duration::from_millis(5)).input(input)
     }
 
@@ -229,12 +213,19 @@ impl Script {
 
     pub(crate) fn answer(&mut self, id: &str, verdict: Verdict, reason: Option<&str>) -> &mut Self {
         let reason = reason.map(str::to_owned);
-        let command = Command::Answer { stage: Some(stage_id(id)), verdict, reason };
+        let command = Command::Answer {
+            stage: Some(stage_id(id)),
+            call: None,
+            scope: GrantScope::Once,
+            verdict,
+            reason,
+        };
         self.later(Duration::from_secs(2)).command("grace", command)
     }
 
     pub(crate) fn resume(&mut self, pipeline: Pipeline) -> &mut Self {
         self.later(Duration::from_secs(10)).input(Input::Resume {
+            policy: Box::default(),
             actor: Actor::new("ada"),
             reason: "fixed it".to_owned(),
             pipeline: Box::new(pipeline),

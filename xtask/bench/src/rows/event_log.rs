@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use co_engine::RunState;
-use co_log::{Append, Durability, EventLog, Lease, Owner, Progress, encode};
+use co_log::{Append, Consents, Durability, EventLog, Lease, Owner, Progress, encode};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::{
-    AttemptExit, AttemptReport, CommandLine, Event, EventSeq, ExecutionMode, Needs, OutputStats, Pipeline,
-    PipelineId, PipelineSource, Recorded, RetryPolicy, Role, RunCreated, RunId, RunSettings, RunStatus,
-    Stage, StageId, StageWork, StreamStats, TaskId, Timestamp, When,
+    AttemptExit, AttemptReport, CommandLine, Event, EventSeq, ExecutionMode, OutputStats, Pipeline,
+    PipelineId, PipelineSource, Recorded, RunCreated, RunId, RunSettings, RunStatus, Stage, StageId,
+    StageWork, StreamStats, TaskId, Timestamp,
 };
 use indexmap::IndexMap;
 use rusqlite::{Connection, params};
@@ -167,6 +167,7 @@ impl Writer {
             events: &events,
             progress: &progress,
             settled: &[],
+            consents: Consents::default(),
             durability: Durability::Synced,
         };
         let (lease, recorded) = log.create(&owner, &append)?;
@@ -184,6 +185,7 @@ impl Writer {
                 events,
                 progress: &self.progress,
                 settled: &[],
+                consents: Consents::default(),
                 durability,
             },
         )?;
@@ -224,16 +226,10 @@ fn attempt_events(stage: &StageId, attempt: u32) -> [Event; EVENTS_PER_ATTEMPT a
 
 fn finished(stage: &StageId, attempt: u32) -> Event {
     let report = AttemptReport {
-        exit: AttemptExit::Code(1),
         duration: Duration::from_millis(1_234),
         summary: "error: could not compile `engine` (lib) due to 1 previous error; 3 warnings emitted".into(),
         output: OutputStats { stdout: StreamStats { bytes: 12_345 }, stderr: StreamStats { bytes: 678 } },
-        survivors_killed: 0,
-        produced: IndexMap::new(),
-        missing_outputs: Vec::new(),
-        agent: None,
-        selection: None,
-        objection: None,
+        ..AttemptReport::new(AttemptExit::Code(1))
     };
     Event::AttemptFinished { stage: stage.clone(), attempt, report: Box::new(report) }
 }
@@ -261,25 +257,8 @@ fn run_created(run: &RunId, stages: u32) -> Outcome<RunCreated> {
 
 fn stage(id: &str) -> Outcome<Stage> {
     Ok(Stage {
-        id: StageId::new(id)?,
         title: id.to_owned(),
-        work: StageWork::Command(CommandLine::Shell("true".into())),
-        cwd: None,
-        env: IndexMap::new(),
-        timeout: None,
-        retry: RetryPolicy::NEVER,
-        allow_failure: false,
-        needs: Needs::PreviousStage,
-        when: When::Success,
-        inputs: IndexMap::new(),
-        outputs: IndexMap::new(),
-        summary_hint: None,
-        role: Role::Builder,
         execution: ExecutionMode::Mcp,
-        capabilities: Vec::new(),
-        guardrail: false,
-        aliases: Vec::new(),
-        default_target: false,
-        runnable: true,
+        ..Stage::new(StageId::new(id)?, StageWork::Command(CommandLine::Shell("true".into())))
     })
 }

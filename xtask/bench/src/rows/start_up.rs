@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use co_log::{Append, Durability, EventLog, Owner};
+use co_log::{Append, Consents, Durability, EventLog, Owner};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::{Event, EventSeq, RunId};
 
@@ -64,6 +64,7 @@ fn multiply(place: &Place, run: &str) -> Outcome<()> {
                 events: &events,
                 progress: &head.progress,
                 settled: &[],
+                consents: Consents::default(),
                 durability: Durability::Buffered,
             },
         )?;

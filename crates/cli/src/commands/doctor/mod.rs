@@ -1,6 +1,10 @@
 //! `doctor`: what this machine and this repository give, and what is missing.
 
-use co_agents::instructions::{InstructionRequest, InstructionScope, InstructionSource, discover};
+pub(crate) mod sandbox;
+
+use co_agents::instructions::{
+    InstructionRequest, InstructionScope, InstructionSource, USUAL_PLACES, discover,
+};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_process::{Tool, containment};
 use serde_json::{Value, json};
@@ -167,7 +171,10 @@ fn pipelines(context: &Context) -> Check {
 fn instructions(context: &Context) -> Check {
     let path = |name: &str| context.environment.get(name).map(std::path::PathBuf::from);
     let root = &context.layout.root;
-    let instructions = discover(&InstructionRequest::new(root, path("CODEX_HOME"), path("HOME")));
+    let instructions = discover(&InstructionRequest {
+        additional: USUAL_PLACES.map(str::to_owned).to_vec(),
+        ..InstructionRequest::new(root, path("CODEX_HOME"), path("HOME"))
+    });
     let source = |source: &InstructionSource| {
         let note = if source.scope == InstructionScope::Additional { " (not read by codex)" } else { "" };
         format!("{}{note}", context.layout.show(&source.path))

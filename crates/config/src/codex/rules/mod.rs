@@ -1,0 +1,101 @@
+//! Rule files: `prefix_rule`, `host_executable` and `network_rule` in Starlark.
+//!
+//! The grammar is that of Starlark's own parser. What is evaluated is the part that rule files need:
+//! strings, lists, names, `+`, `for` and list comprehensions. There is no way to repeat without a list
+//! and every step is counted, so no file can hang or fill the memory; what the parser would have to
+//! descend into too deep is refused before it sees it. A file that cannot be read is an error: to go
+//! on without its rules could allow what they forbid.
+
+mod builtins;
+mod evaluate;
+mod screen;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use co_model::PolicySource;
+use starlark_syntax::dialect::Dialect;
+use starlark_syntax::syntax::AstModule;
+
+use super::layers::{read_file, sha256};
+use super::{CodexError, CodexSettings};
+use crate::problem::Report;
+use builtins::Rules;
+
+const LONGEST_FILE: u64 = 256 * 1024;
+const MOST_FILES: usize = 256;
+
+/// Reads the `rules` folder of each settings folder, weakest first, files by name.
+pub(super) fn load(folders: &[PathBuf], settings: &mut CodexSettings) -> Result<(), CodexError> {
+    let mut rules = Rules::default();
+    for folder in folders {
+        for path in files(&folder.join("rules"))? {
+            let Some(bytes) = read_file(&path, LONGEST_FILE)? else { continue };
+            let report = Report::on_bytes(&path, &bytes);
+            read(&mut rules, &path, &report);
+            report.finish().map_err(|(problems, omitted)| CodexError::Invalid { problems, omitted })?;
+            settings.files.push(PolicySource {
+                name: path.display().to_string(),
+                sha256: Some(sha256(&bytes)),
+                keys: vec!["rules".to_owned()],
+            });
+        }
+    }
+    // Managed rules, which are there already, stand behind all others; the order decides nothing.
+    settings.rules.splice(0..0, rules.prefixes);
+    settings.host_executables = rules.host_executables;
+    settings.hosts = rules.hosts;
+    Ok(())
+}
+
+/// The rule files of a folder, by name.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, CodexError> {
+    let failed = |source| CodexError::Read { path: folder.to_owned(), source };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(source) => return Err(failed(source)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        // A rule file that is a link counts too: leaving it out could allow what it forbids.
+        if path.extension().is_some_and(|extension| extension == "rules") && !path.is_dir() {
+            if files.len() == MOST_FILES {
+                return Err(CodexError::TooManyRules { path: folder.to_owned(), count: MOST_FILES });
+            }
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Adds a file's rules to those of the files before; what is wrong is reported.
+fn read(rules: &mut Rules, path: &Path, report: &Report<'_>) {
+    if !report.is_clean() {
+        return;
+    }
+    let dialect = Dialect { enable_f_strings: true, ..Dialect::Extended };
+    let text = report.text();
+    if let Err((range, message)) = screen::screen(text, &dialect) {
+        report.add(range, message);
+        return;
+    }
+    let module = match AstModule::parse(&path.to_string_lossy(), text.to_owned(), &dialect) {
+        Ok(module) => module,
+        Err(error) => {
+            let range = error.span().map_or(0..0, |found| evaluate::range(found.span));
+            report.add(range, error.without_diagnostic().to_string());
+            return;
+        }
+    };
+    if let Err((range, message)) =
+        evaluate::run(module.statement(), rules).and_then(|()| rules.check_examples())
+    {
+        report.add(range, message);
+    }
+}

@@ -1,0 +1,243 @@
+//! Rule files: what they say, what is wrong with them, and that none can do harm.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use co_config::{CodexError, CodexSettings};
+use co_model::RuleDecision::{Allow, Forbidden, Prompt};
+
+use crate::codex_layers::Machine;
+
+fn load(rules: &str) -> Result<CodexSettings, CodexError> {
+    Machine::new(&[("home/.codex/rules/default.rules", rules)]).load()
+}
+
+/// What is wrong: line, column and message.
+#[track_caller]
+fn problem(rules: &str) -> String {
+    match load(rules) {
+        Err(CodexError::Invalid { problems, .. }) => {
+            format!("{}:{}: {}", problems[0].line, problems[0].column, problems[0].message)
+        }
+        other => panic!("{rules} gave {other:?}"),
+    }
+}
+
+#[test]
+fn rules_of_all_trusted_layers_are_read_in_order() {
+    let rule = |word: &str| format!("prefix_rule(pattern = [\"{word}\"])\n");
+    let files = [
+        ("etc/rules/z.rules", rule("system")),
+        ("home/.codex/rules/b.rules", rule("user-b")),
+        ("home/.codex/rules/a.rules", rule("user-a")),
+        ("home/.codex/rules/a.txt", "not a rule (".to_owned()),
+        ("work/.codex/rules/x.rules", rule("root")),
+        ("work/a/.codex/rules/x.rules", rule("inner")),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let words = |settings: CodexSettings| -> Vec<String> {
+        settings.rules.iter().map(|rule| rule.pattern[0][0].clone()).collect()
+    };
+    let untrusted = Machine::new(&files).load().expect("valid");
+    assert_eq!(untrusted.files.len(), 3);
+    assert_eq!(words(untrusted), ["system", "user-a", "user-b"]);
+    let trusted = Machine::new(&files).trust("work").load().expect("valid");
+    assert_eq!(words(trusted), ["system", "user-a", "user-b", "root", "inner"]);
+}
+
+#[test]
+fn all_three_functions_are_understood() {
+    let settings = load(
+        r#"
+# A comment.
+shells = ["bash", "sh"]
+prefix_rule(
+    pattern = ["git", ["push", "pull"]],
+    decision = "prompt",
+    justification = "others " + "see it",
+    match = ["git push origin", ["git", "pull"], "/usr/bin/git push"],
+    not_match = ["git status", "/tmp/git push"],
+)
+prefix_rule(["ls"])
+for shell in shells + ["zsh"]:
+    prefix_rule(pattern = [shell], decision = "forbidden")
+prefix_rule(pattern = [[word + "x" for word in ["a", "b"]]], decision = "allow")
+host_executable(name = "git", paths = ["/usr/bin/git", "/usr/bin/git"])
+network_rule(host = "API.Example.com:443", protocol = "https", decision = "allow")
+network_rule(host = "[::1]:80", protocol = "http", decision = "deny", justification = "local")
+more = []
+more += ["x"]
+pass
+"#,
+    )
+    .expect("valid");
+    let rules: Vec<_> =
+        settings.rules.iter().map(|rule| (rule.pattern[0].join("|"), rule.decision)).collect();
+    let expected = [
+        ("git", Prompt),
+        ("ls", Allow),
+        ("bash", Forbidden),
+        ("sh", Forbidden),
+        ("zsh", Forbidden),
+        ("ax|bx", Allow),
+    ];
+    assert_eq!(rules, expected.map(|(words, decision)| (words.to_owned(), decision)));
+    assert_eq!(settings.rules[0].justification.as_deref(), Some("others see it"));
+    assert_eq!(settings.host_executables["git"], ["/usr/bin/git"]);
+    let hosts: Vec<_> = settings.hosts.iter().map(|rule| (rule.host.as_str(), rule.decision)).collect();
+    assert_eq!(hosts, [("api.example.com", Allow), ("::1", Forbidden)]);
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    for (rules, expected) in [
+        ("prefix_rule(pattern=[\"git\"]", "1:"),
+        ("\n\nprefix_rule(pattern=[], decision=\"allow\")", "3:21: `pattern` is empty"),
+        ("prefix_rule(pattern=[[]])", "1:21: `pattern` has an empty list of alternatives"),
+        ("prefix_rule(pattern=\"git\")", "1:21: `pattern` must be a list, not of type string"),
+        ("prefix_rule(pattern=[1])", "1:21: `pattern` must be a list of strings, not of type int"),
+        ("prefix_rule()", "1:1: `prefix_rule` needs `pattern`"),
+        (
+            "prefix_rule(pattern=[\"a\"], decision=\"Allow\")",
+            "1:37: there is no decision `Allow`; known are `allow`, `prompt`, `forbidden`",
+        ),
+        ("prefix_rule(pattern=[\"a\"], decision=None)", "1:37: `decision` must be a string"),
+        ("prefix_rule(pattern=[\"a\"], reason=\"x\")", "1:28: `prefix_rule` has no parameter `reason`"),
+        ("prefix_rule(pattern=[\"a\"], justification=\" \")", "1:42: `justification` is empty"),
+        ("prefix_rule([\"a\"], pattern=[\"b\"])", "1:20: `pattern` is given twice"),
+        (
+            "prefix_rule(pattern=[\"git\"], match=[\"rm x\"])",
+            "1:1: the rule does not match `rm x`, which `match` says it does",
+        ),
+        (
+            "prefix_rule(pattern=[\"git\"], not_match=[\"git x\"])",
+            "1:1: the rule matches `git x`, which `not_match`",
+        ),
+        (
+            "prefix_rule(pattern=[\"git\"], match=[\"git \\\"x\"])",
+            "1:36: `git \"x` is not what a shell could read",
+        ),
+        ("prefix_rule(pattern=[\"git\"], match=[\"\"])", "1:36: `match` has an empty example"),
+        (
+            "prefix_rul(pattern=[\"git\"])",
+            "1:1: there is no function `prefix_rul`; did you mean `prefix_rule`?",
+        ),
+        ("print(\"x\")", "1:1: there is no function `print`"),
+        (
+            "network_rule(host=\"*.x.com\", protocol=\"https\", decision=\"deny\")",
+            "1:19: `*.x.com` is not a host: wildcards",
+        ),
+        (
+            "network_rule(host=\"http://x\", protocol=\"https\", decision=\"deny\")",
+            "1:19: `http://x` is not a host",
+        ),
+        ("network_rule(host=\"x\", protocol=\"ftp\", decision=\"deny\")", "1:33: there is no protocol `ftp`"),
+        (
+            "host_executable(name=\"git\", paths=[\"git\"])",
+            "1:35: `git` is not an absolute path that ends in `git`",
+        ),
+        ("host_executable(name=\"git\", paths=[\"/bin/rm\"])", "1:35: `/bin/rm` is not an absolute path"),
+        ("host_executable(name=\"a/b\", paths=[])", "1:22: `a/b` is not the bare name"),
+        ("load(\"x.rules\", \"y\")", "1:1: `load` is not supported"),
+        ("def f():\n  pass", "1:1: `def` is not supported"),
+        ("x = \"a\" * 9", "1:9: `*` is not supported"),
+        ("x = [1][0]", "1:8: `[` is not supported"),
+        ("x = \"a\".upper()", "1:8: `.` is not supported"),
+        ("x = y", "1:5: the name `y` stands for nothing"),
+        ("x = \"a\" + [\"b\"]", "1:5: a string and a list cannot be added"),
+        ("for x in \"abc\":\n  pass", "1:10: a string cannot be gone through"),
+        ("x = \"open", "1:"),
+        ("\u{0}", "1:"),
+    ] {
+        let got = problem(rules);
+        assert!(got.starts_with(expected), "{rules}\n gave {got}\n want {expected}");
+    }
+    let mut bytes = b"prefix_rule(pattern=[\"a\"])\n".to_vec();
+    bytes.push(0xff);
+    let machine = Machine::new(&[("home/.codex/rules/x.rules", "")]);
+    std::fs::write(machine.path("home/.codex/rules/x.rules"), bytes).expect("written");
+    assert!(machine.load().is_err());
+}
+
+/// One bad file is enough to refuse: its rules could forbid what the others allow.
+#[test]
+fn a_broken_file_is_never_left_out() {
+    let machine = Machine::new(&[
+        ("home/.codex/rules/a.rules", "prefix_rule(pattern=[\"a\"])"),
+        ("home/.codex/rules/b.rules", "prefix_rule(pattern=[\"b\"], decision=\"forbiden\")"),
+    ]);
+    let error = machine.load().expect_err("broken").to_string();
+    assert!(error.contains("b.rules:1:37: there is no decision `forbiden`"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_count_and_strange_files_are_refused() {
+    let machine = Machine::new(&[("else/x", "prefix_rule(pattern=[\"a\"])"), ("home/.codex/rules/keep", "")]);
+    let folder = machine.path("home/.codex/rules");
+    std::os::unix::fs::symlink(machine.path("else/x"), folder.join("x.rules")).expect("a link");
+    assert_eq!(machine.load().expect("valid").rules.len(), 1);
+    std::os::unix::fs::symlink(machine.path("nowhere"), folder.join("y.rules")).expect("a link");
+    assert!(matches!(machine.load(), Err(CodexError::Read { .. })));
+}
+
+#[test]
+fn too_many_files_are_refused() {
+    let machine = Machine::new(&[("home/.codex/rules/keep", "")]);
+    for n in 0..300 {
+        std::fs::write(machine.path(&format!("home/.codex/rules/{n}.rules")), "").expect("written");
+    }
+    assert!(matches!(machine.load(), Err(CodexError::TooManyRules { .. })));
+}
+
+#[test]
+fn hostile_files_end_soon_and_are_refused() {
+    let list = |n: usize| format!("[{}]", "\"a\",".repeat(n));
+    let mut doubling = "x = [\"aaaaaaaaaaaaaaaa\"]\n".to_owned();
+    let mut growing = "x = \"aaaaaaaaaaaaaaaa\"\n".to_owned();
+    for _ in 0..80 {
+        doubling.push_str("x = x + x\n");
+        growing.push_str("x = x + x\n");
+    }
+    let mut nested = format!("l = {}\n", list(1_000));
+    for depth in 0..8 {
+        let _ = writeln!(nested, "{}for v{depth} in l:", " ".repeat(depth));
+    }
+    let _ = writeln!(nested, "{}pass", " ".repeat(8));
+    for rules in [
+        doubling,
+        growing,
+        nested,
+        format!("l = {}\nx = [a for a in l for b in l for c in l for d in l]", list(1_000)),
+        format!("l = {}\nfor a in l:\n  for b in l:\n    prefix_rule(pattern=[a])", list(1_000)),
+        "def f():\n  f()\nf()".to_owned(),
+        "while True:\n  pass".to_owned(),
+        "x = [0] * 1000000000000".to_owned(),
+        "x = range(1000000000000)".to_owned(),
+        "x = 1 << 1000000000".to_owned(),
+        format!("x = {}{}", "[".repeat(60_000), "]".repeat(60_000)),
+        format!("x = {}1{}", "(".repeat(60_000), ")".repeat(60_000)),
+        format!("x = {}1", "not ".repeat(60_000)),
+        format!("x = {}1", "- ".repeat(100_000)),
+        format!("x = \"a\"{}", "+\"a\"".repeat(60_000)),
+        format!("x = f{}", "()".repeat(60_000)),
+        format!("x = f{}", "[0]".repeat(60_000)),
+        format!("x = {}1", "lambda: ".repeat(30_000)),
+        format!("x = {}1", "1 if 1 else ".repeat(20_000)),
+        format!("x = 1{}", " in 1".repeat(50_000)),
+        format!("x = a{}", ".a".repeat(100_000)),
+        format!("x = [a {}]", "for a in b ".repeat(20_000)),
+        (0..400).fold(String::new(), |mut text, depth| {
+            let _ = writeln!(text, "{}for a in b:", " ".repeat(depth));
+            text
+        }),
+        format!("x = {}", "{".repeat(60_000)),
+        format!("x = \"{}", "\\".repeat(100_000)),
+        "prefix_rule(pattern=[\"a\"])\n".repeat(10_000),
+        format!("prefix_rule(pattern=[\"a\"])\n{}", "#".repeat(300_000)),
+    ] {
+        let started = Instant::now();
+        assert!(load(&rules).is_err(), "{}…", rules.chars().take(80).collect::<String>());
+        assert!(started.elapsed() < Duration::from_secs(20), "{}…", &rules[..60]);
+    }
+}

@@ -1,0 +1,6 @@
+//! The guard as its users see it.
+
+mod cases;
+mod configured;
+mod streams;
+mod tables;
