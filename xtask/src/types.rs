@@ -3,6 +3,8 @@
 //! Only the part of JSON Schema that these schemas use is understood; anything else is an error,
 //! never a guess.
 
+#![expect(clippy::needless_for_each, reason = "read as one sentence, these say more")]
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};

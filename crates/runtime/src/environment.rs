@@ -1,5 +1,7 @@
 //! The environment a stage sees.
 
+#![expect(clippy::nonminimal_bool, reason = "read as one sentence, these say more")]
+
 use std::ffi::{OsStr, OsString};
 
 use co_engine::RunState;

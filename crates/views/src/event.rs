@@ -420,6 +420,7 @@ pub fn event_line(recorded: &Recorded, task: &TaskId, run: &RunId) -> String {
 }
 
 impl From<&Event> for EventData {
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     fn from(event: &Event) -> Self {
         let text = |stage: &StageId| stage.to_string();
         match event {

@@ -106,6 +106,7 @@ pub(crate) struct ExecResumeArguments {
 /// Options of `codex exec` that are passed on as they are.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Passed on to Codex")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct CodexOptions {
     /// A setting of Codex; may be repeated
     #[arg(long, short = 'c', value_name = "KEY=VALUE")]

@@ -1,5 +1,7 @@
 //! `approvals`: the consents that people have given, and taking them back.
 
+#![expect(clippy::needless_for_each, reason = "read as one sentence, these say more")]
+
 use co_log::GrantFilter;
 use co_model::{Grant, GrantId, RunId};
 use co_views::{GrantView, open_questions, to_json};

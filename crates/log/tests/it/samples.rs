@@ -358,6 +358,7 @@ fn sandbox() -> SandboxPolicy {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one line for each event")]
 fn calls() -> Vec<(String, Event)> {
     let call = |number: u32| CallId(format!("build#{number}"));
     let request = |tool, origin| {
@@ -512,6 +513,7 @@ fn calls() -> Vec<(String, Event)> {
 }
 
 /// Every event by the name of its fixture.
+#[expect(clippy::too_many_lines, reason = "one line for each event")]
 pub(crate) fn events() -> Vec<(String, Event)> {
     let failed = || RunOutcome::Failed { detail: "stage:test:failed".to_owned() };
     let plan = RunPlan {

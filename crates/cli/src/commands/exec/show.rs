@@ -1,5 +1,12 @@
 //! Shows the run of `exec` as it goes, and what was said in it.
 
+#![expect(
+    clippy::needless_for_each,
+    clippy::match_same_arms,
+    clippy::single_match_else,
+    reason = "read as one sentence, these say more"
+)]
+
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;

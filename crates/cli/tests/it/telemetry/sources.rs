@@ -1,5 +1,7 @@
 //! Where it is said who is told, and which place wins.
 
+#![expect(clippy::needless_for_each, reason = "read as one sentence, it says more")]
+
 use co_testkit::fake_agent::{Action, FakeAgentScript, SCRIPT_VARIABLE};
 use co_testkit::{HttpReceiver, Reply};
 use serde_json::Value;
