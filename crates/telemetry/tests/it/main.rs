@@ -1,5 +1,5 @@
 //! Telemetry and notifications over real connections on loopback.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken helper is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a broken helper is a failed test")]
 
 mod decoder;
 mod export;
