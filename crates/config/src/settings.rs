@@ -106,6 +106,8 @@ pub struct Settings {
     pub codex: Setting<Option<PathBuf>>,
     /// Who is asking; `cli` by default.
     pub actor: Setting<Actor>,
+    /// The MCP servers that runs may use when no flag names any; none by default.
+    pub mcp_servers: Setting<Vec<String>>,
 }
 
 /// One row of `config explain`.
@@ -260,6 +262,8 @@ const REQUIRE_RESUME_TOKEN: Places = Places {
     variable: "CODEX_ORCHESTRATOR_REQUIRE_RESUME_TOKEN",
 };
 const CODEX: Places = Places { setting: "codex", flag: None, variable: "CODEX_ORCHESTRATOR_CODEX" };
+const MCP_SERVERS: Places =
+    Places { setting: "mcp_servers", flag: None, variable: "CODEX_ORCHESTRATOR_MCP_SERVERS" };
 const ACTOR: Places =
     Places { setting: "actor", flag: Some("--actor"), variable: "CODEX_ORCHESTRATOR_ACTOR" };
 
@@ -301,6 +305,7 @@ impl Settings {
             require_resume_token: layers.truth(&REQUIRE_RESUME_TOKEN)?,
             codex: resolve_codex(&layers, &root.value)?,
             actor: resolve_actor(&layers, flags.actor.as_deref())?,
+            mcp_servers: names(layers.text(&MCP_SERVERS, None)?),
             root,
         })
     }
@@ -327,6 +332,7 @@ impl Settings {
             row("require_resume_token", &self.require_resume_token, |truth| Some(truth.to_string())),
             row("codex", &self.codex, |codex| codex.as_ref().and_then(path)),
             row("actor", &self.actor, |actor| Some(actor.to_string())),
+            row("mcp_servers", &self.mcp_servers, |names| (!names.is_empty()).then(|| names.join(", "))),
         ]
     }
 }
@@ -403,6 +409,15 @@ fn optional(found: Option<(String, Source)>) -> Setting<Option<String>> {
         Some((text, source)) => Setting { value: Some(text), source },
         None => Setting { value: None, source: Source::Default },
     }
+}
+
+/// Names, separated by commas.
+fn names(found: Option<(String, Source)>) -> Setting<Vec<String>> {
+    let Some((text, source)) = found else {
+        return Setting { value: Vec::new(), source: Source::Default };
+    };
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    Setting { value: names.map(str::to_owned).collect(), source }
 }
 
 fn resolve_root(layers: &Layers<'_>, flag: Option<&OsStr>) -> Result<Setting<PathBuf>, SettingsError> {

@@ -14,8 +14,16 @@ use crate::settings::SettingsError;
 const LONGEST_FILE: u64 = 256 * 1024;
 
 /// Keys of the file. What belongs to one invocation (root, task, target) is not among them.
-const KEYS: [&str; 7] =
-    ["runs_dir", "out_dir", "heartbeat_interval", "stale_after", "require_resume_token", "codex", "actor"];
+const KEYS: [&str; 8] = [
+    "runs_dir",
+    "out_dir",
+    "heartbeat_interval",
+    "stale_after",
+    "require_resume_token",
+    "codex",
+    "actor",
+    "mcp_servers",
+];
 
 /// A value of the file and the line it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]

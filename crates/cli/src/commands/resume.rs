@@ -24,24 +24,25 @@ pub(crate) fn resume(
     let token = token(context, arguments.token)?;
     context.existing_log()?;
     let orchestrator = context.running_told(spawner, &arguments.telemetry)?;
+    let recorded = orchestrator.snapshot(&arguments.run)?.state;
     let pipeline = if arguments.recorded_pipeline {
         None
     } else {
-        let recorded = orchestrator.snapshot(&arguments.run)?.state.created.pipeline.clone();
-        Some(pipeline_now(context, &context.pipelines()?, &recorded)?)
+        Some(pipeline_now(context, &context.pipelines()?, &recorded.created.pipeline)?)
     };
+    let pipelines = match &pipeline {
+        Some((pipeline, nested)) => (pipeline, nested),
+        None => (&recorded.created.pipeline, &recorded.created.nested),
+    };
+    let pipelines = std::iter::once(pipelines.0).chain(pipelines.1.values());
+    let policy = context.policy_again(&arguments.policy, recorded.policy(), pipelines)?;
     let request = ResumeRequest {
         run: arguments.run,
         actor: context.settings.actor.value.clone(),
         reason: arguments.reason,
         token,
         pipeline,
-        // What the run was started under stays, unless the person says otherwise now.
-        policy: if arguments.policy.is_given() {
-            Some(Box::new(context.tool_policy(&arguments.policy)?))
-        } else {
-            None
-        },
+        policy,
     };
     let handle = orchestrator.resume(&request)?;
     start::follow(context, &orchestrator, handle, &arguments.hud)

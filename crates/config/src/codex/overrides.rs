@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use co_model::{
-    ApprovalPolicy, NetworkAccess, PolicySource, SandboxMode, SandboxPolicy, ToolPolicy, narrowest_approval,
-    narrowest_network, narrowest_sandbox,
+    ApprovalPolicy, McpPolicy, NetworkAccess, PolicySource, SandboxMode, SandboxPolicy, ToolPolicy,
+    narrowest_approval, narrowest_network, narrowest_sandbox,
 };
 
 use super::{CodexSettings, read};
@@ -174,6 +174,7 @@ pub fn tool_policy(settings: &CodexSettings, overrides: &Overrides) -> Result<To
         host_executables: settings.host_executables.clone(),
         hosts: settings.hosts.clone(),
         environment: settings.environment.clone(),
+        mcp: McpPolicy::default(),
         question_expires_after: overrides.question_expires_after.unwrap_or(defaults.question_expires_after),
         sources,
     })

@@ -121,6 +121,7 @@ fn pipeline(id: &str) -> Pipeline {
         tags: texts(&["ci", "agents"]),
         guardrails_required: true,
         max_parallel: NonZeroU16::new(4).unwrap(),
+        mcp_servers: Vec::new(),
         stages: vec![
             work("build", StageWork::Command(argv)),
             bare("test", StageWork::Command(CommandLine::Shell("make test | tee log".to_owned()))),
@@ -146,6 +147,7 @@ fn bare_pipeline(id: &str) -> Pipeline {
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::MIN,
+        mcp_servers: Vec::new(),
         stages: vec![bare("true", StageWork::Command(CommandLine::Argv(texts(&["true"]))))],
         source: PipelineSource::BuiltIn,
     }
@@ -418,6 +420,7 @@ fn calls() -> Vec<(String, Event)> {
                     server: "docs".to_owned(),
                     name: "search".to_owned(),
                     arguments: "{}".to_owned(),
+                    definition: None,
                 },
                 CallOrigin::Session("dev".to_owned()),
             ),

@@ -279,7 +279,8 @@ fn patches_are_judged_by_where_they_write() {
 
 #[test]
 fn other_tools_of_agents() {
-    let mcp = || ToolUse::Mcp { server: "s".into(), name: "n".into(), arguments: "{}".into() };
+    let mcp =
+        || ToolUse::Mcp { server: "s".into(), name: "n".into(), arguments: "{}".into(), definition: None };
     let other = || ToolUse::Other { name: "n".into(), input: "{}".into() };
     let row = |tool: &dyn Fn() -> ToolUse, mode, declared| {
         POLICIES.map(|approval| {
