@@ -7,6 +7,7 @@ mod peers;
 mod questions;
 mod runs;
 mod sessions;
+mod tools;
 mod watching;
 
 use std::collections::VecDeque;
