@@ -30,7 +30,8 @@ enum Step {
     ResumeBlocked(String),
 }
 
-fn a_stage(name: &'static str) -> impl Strategy<Value = Stage> {
+/// On the heap: a strategy holds each of its alternatives, and six of these would fill a test's stack.
+fn a_stage(name: &'static str) -> BoxedStrategy<Stage> {
     let work = prop_oneof![
         4 => Just(shell(name, "run me")),
         1 => Just(argv(name, &["run", "me now"])),
@@ -51,6 +52,7 @@ fn a_stage(name: &'static str) -> impl Strategy<Value = Stage> {
             ..retry(stage, attempts)
         },
     )
+    .boxed()
 }
 
 /// Some of six stages, in any order.
