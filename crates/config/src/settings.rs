@@ -106,6 +106,9 @@ pub struct Settings {
     pub codex: Setting<Option<PathBuf>>,
     /// Who is asking; `cli` by default.
     pub actor: Setting<Actor>,
+    /// The name of the session one works in; consents for a session hold where it is the same. The
+    /// terminal's own session when nobody named one.
+    pub session: Setting<Option<String>>,
 }
 
 /// One row of `config explain`.
@@ -262,6 +265,7 @@ const REQUIRE_RESUME_TOKEN: Places = Places {
 const CODEX: Places = Places { setting: "codex", flag: None, variable: "CODEX_ORCHESTRATOR_CODEX" };
 const ACTOR: Places =
     Places { setting: "actor", flag: Some("--actor"), variable: "CODEX_ORCHESTRATOR_ACTOR" };
+const SESSION: Places = Places { setting: "session", flag: None, variable: "CODEX_ORCHESTRATOR_SESSION" };
 
 impl Settings {
     /// Resolves every setting from its layers.
@@ -301,6 +305,7 @@ impl Settings {
             require_resume_token: layers.truth(&REQUIRE_RESUME_TOKEN)?,
             codex: resolve_codex(&layers, &root.value)?,
             actor: resolve_actor(&layers, flags.actor.as_deref())?,
+            session: optional(layers.text(&SESSION, None)?),
             root,
         })
     }
@@ -327,6 +332,7 @@ impl Settings {
             row("require_resume_token", &self.require_resume_token, |truth| Some(truth.to_string())),
             row("codex", &self.codex, |codex| codex.as_ref().and_then(path)),
             row("actor", &self.actor, |actor| Some(actor.to_string())),
+            row("session", &self.session, Clone::clone),
         ]
     }
 }

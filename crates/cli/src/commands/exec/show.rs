@@ -25,6 +25,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::Data;
 use crate::progress::Progress;
+use crate::prompt::Prompt;
 use crate::signals::StopRequests;
 
 /// How often events and output are looked at.
@@ -80,6 +81,8 @@ impl<'a> Show<'a> {
 
     /// Shows events and output in their order until the run is over.
     pub(super) fn follow(&mut self, handle: &RunHandle, stop: &StopRequests) -> Result<(), CliError> {
+        let mut prompt =
+            (self.manner == Manner::Plain).then(|| Prompt::new(self.context, self.orchestrator, self.run));
         let mut seen = EventSeq(0);
         loop {
             let progressed = handle.wait(seen, LOOK);
@@ -90,6 +93,7 @@ impl<'a> Show<'a> {
                 seen = last.seq;
                 for recorded in &events {
                     self.event(recorded)?;
+                    prompt.iter_mut().for_each(|prompt| prompt.notice(recorded));
                 }
             }
             self.output(false)?;
@@ -97,6 +101,7 @@ impl<'a> Show<'a> {
             if progressed.done {
                 return Ok(());
             }
+            prompt.iter_mut().for_each(Prompt::attend);
         }
     }
 

@@ -116,6 +116,13 @@ impl Host for Door {
             cwd: layout.root.clone(),
             // A secret of this server: no stage may see it.
             without: vec![TOKEN_VARIABLE.into()],
+            // Its process leads a session of its own; the client's is the one that serves the run.
+            with: self
+                .context
+                .session()
+                .map(|session| (OsString::from("CODEX_ORCHESTRATOR_SESSION"), session.into()))
+                .into_iter()
+                .collect(),
             message: serde_json::to_vec(errand).map_err(|error| bug(&error))?,
             patience: PATIENCE,
         };
