@@ -47,6 +47,12 @@ fn the_same_thing_is_asked_once_and_both_calls_are_recorded() {
     succeeded(&left);
     assert_eq!(left.raw.matches("[y]es, once").count(), 1, "{left:#?}");
     assert_eq!(sources(&project), ["prompt", "cache"]);
+    let run = project.run(&["status", "--format", "json"]).expect(0).json()["run_id"].clone();
+    let approvals = project.manifest(run.as_str().unwrap())["approvals"].clone();
+    let told: Vec<_> =
+        approvals.as_array().unwrap().iter().map(|told| (&told["source"], &told["verdict"])).collect();
+    let approved = json!("approved");
+    assert_eq!(told, [(&json!("prompt"), &approved), (&json!("cache"), &approved)]);
     assert_eq!(lines(&project, "done"), 2);
 }
 

@@ -19,6 +19,7 @@ use crate::commands::{plan, start, status};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::harmless_output;
+use crate::privacy::guard;
 
 /// How long a process of its own may take to begin a run.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -68,6 +69,7 @@ impl Host for Door {
     fn plan(&self, request: &PlanRequest) -> Result<Value, Refusal> {
         let loaded = self.pipelines()?;
         let pipeline = start::select(&loaded, request.pipeline.as_deref())?;
+        let pipeline = co_runtime::without_secrets(&guard(&self.context.environment)?, &pipeline);
         let mode = request.execution_mode.as_deref().map(execution_mode).transpose();
         let target = request.target.as_deref().or(self.context.settings.target.value.as_deref());
         let planned = co_engine::plan(
