@@ -133,9 +133,10 @@ pub fn tool_policy(settings: &CodexSettings, overrides: &Overrides) -> Result<To
     }
     if let Some(said) = &overrides.network {
         let policy = sandbox.get_or_insert_with(|| SandboxPolicy::of(SandboxMode::WorkspaceWrite));
-        let narrow = narrowest_network(&policy.network, &said.value);
-        if said.direction == Direction::Narrow && narrow != said.value {
-            return Err(widens(said, network_word(&said.value), network_word(&policy.network)));
+        // Without a sandbox in the settings everything is reached, and any word narrows that.
+        let set = settings.sandbox.as_ref().map_or(&NetworkAccess::On, |set| &set.network);
+        if said.direction == Direction::Narrow && narrowest_network(set, &said.value) != said.value {
+            return Err(widens(said, network_word(&said.value), network_word(set)));
         }
         policy.network = said.value.clone();
         add(&said.source, "network_access", said.direction);

@@ -100,6 +100,11 @@ fn network_and_roots_widen_only_with_the_word() {
     };
     assert!(matches!(network(Direction::Narrow), Err(OverrideError::Widens { .. })));
     assert_eq!(network(Direction::Widen), Ok(NetworkAccess::On));
+    let unset = CodexSettings::default();
+    let overrides =
+        Overrides { network: Some(said(NetworkAccess::On, Direction::Narrow)), ..Overrides::default() };
+    let policy = tool_policy(&unset, &overrides).expect("less than everything");
+    assert_eq!(policy.sandbox.expect("a sandbox").network, NetworkAccess::On);
     let root = |path: &str, direction| {
         let overrides =
             Overrides { writable_roots: vec![said(path.to_owned(), direction)], ..Overrides::default() };
