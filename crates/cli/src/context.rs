@@ -133,7 +133,7 @@ impl Context {
             require_resume_token: settings.require_resume_token.value,
             agent_program: settings.codex.value.clone(),
             helper: std::env::current_exe().ok(),
-            guard: privacy::guard(&self.environment)?,
+            guard: privacy::guard(self)?,
         };
         Ok(Orchestrator::new(options, Arc::new(log), Arc::new(SystemClock), spawner)?)
     }

@@ -16,7 +16,7 @@ use crate::progress::skip_sentence;
 pub(crate) fn plan(context: &Context, arguments: &PlanArguments) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
-    let pipeline = without_secrets(&guard(&context.environment)?, &pipeline);
+    let pipeline = without_secrets(&guard(context)?, &pipeline);
     show_notes(context, &loaded, &pipeline);
     let planned = make_plan(
         &pipeline,

@@ -68,7 +68,7 @@ fn newest(project: &Project) -> Option<String> {
 fn asking(stages: &[(&str, &str)]) -> String {
     let stage =
         |(id, command): &(&str, &str)| json!({ "id": id, "command": command, "approval": "required" });
-    Value::from_iter(stages.iter().map(stage)).to_string()
+    stages.iter().map(stage).collect::<Value>().to_string()
 }
 
 /// Gives the program a Codex home; the path is where its files lie.

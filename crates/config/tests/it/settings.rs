@@ -88,6 +88,8 @@ fn each_layer_wins_over_the_one_below() {
             "codex =  (default)",
             "actor = file (H/codex-orchestrator/config.toml:3)",
             "session =  (default)",
+            "privacy_guard =  (default)",
+            "secret_variables =  (default)",
         ]
     );
 }

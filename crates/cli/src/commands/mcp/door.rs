@@ -69,7 +69,7 @@ impl Host for Door {
     fn plan(&self, request: &PlanRequest) -> Result<Value, Refusal> {
         let loaded = self.pipelines()?;
         let pipeline = start::select(&loaded, request.pipeline.as_deref())?;
-        let pipeline = co_runtime::without_secrets(&guard(&self.context.environment)?, &pipeline);
+        let pipeline = co_runtime::without_secrets(&guard(&self.context)?, &pipeline);
         let mode = request.execution_mode.as_deref().map(execution_mode).transpose();
         let target = request.target.as_deref().or(self.context.settings.target.value.as_deref());
         let planned = co_engine::plan(

@@ -118,6 +118,32 @@ fn what_cannot_be_seen_whole_is_agreed_to_once_only() {
 }
 
 #[test]
+fn patterns_and_variables_of_the_persons_own_are_secrets_too() {
+    let mut project = Workshop::with_stages(
+        r#"[{ "id": "s", "command": "echo cust-12345678 $MINE; printf %s \"$MINE\" | base64" }]"#,
+    );
+    let file = "privacy_guard = \"enforce\"\nsecret_variables = \"MINE\"\n[secret_patterns]\ncustomer = \"cust-[0-9]{8}\"\n";
+    let folder = project.root().parent().unwrap().join("settings/codex-orchestrator");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), file).unwrap();
+    project.set("XDG_CONFIG_HOME", folder.parent().unwrap());
+    project.set("MINE", "an ordinary sentence");
+    let run = project.run(&["start", "--json"]).expect(0).run_id();
+    nothing_was_kept(&project, "cust-12345678");
+    nothing_was_kept(&project, "an ordinary sentence");
+    let manifest = project.manifest(&run);
+    let counts = &stage(&manifest, "s")["attempts"][0]["redactions"];
+    assert_eq!((counts["customer"].as_u64(), counts["MINE"].as_u64()), (Some(1), Some(2)), "{counts:#}");
+
+    std::fs::write(folder.join("config.toml"), "[secret_patterns]\nbad = \"(\"\n").unwrap();
+    let ended = project.run(&["start"]).expect(3);
+    assert!(ended.stderr.contains("bad"), "{ended:?}");
+    std::fs::write(folder.join("config.toml"), "secret_patterns = \"x\"\nprivacy_gard = \"off\"\n").unwrap();
+    let ended = project.run(&["start"]);
+    assert!(ended.stderr.contains("table of strings") && ended.stderr.contains("privacy_guard"), "{ended:?}");
+}
+
+#[test]
 fn what_people_tell_a_run_holds_no_secret_either() {
     let project = Workshop::with_stages(&asking(&[("s", "true")]));
     let (mut child, run) = started(&project, &["start"]);
