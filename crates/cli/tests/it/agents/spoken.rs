@@ -70,6 +70,25 @@ fn what_is_denied_or_not_answered_is_not_done_and_the_turn_goes_on() {
 }
 
 #[test]
+fn one_yes_for_the_session_serves_nineteen_of_twenty_calls_in_two_conversations() {
+    let turn = |word: &str| {
+        let calls = std::iter::repeat_with(|| Step::shell("echo x >> said")).take(10);
+        calls.chain([Step::message(word)]).collect::<Vec<_>>()
+    };
+    let mut bench = server(turn("Said.").into_iter().chain(turn("Said again.")));
+    bench.project.set("CODEX_ORCHESTRATOR_SESSION", "monday");
+    let (mut child, first) = start(&bench.project);
+    question(&bench.project, &first);
+    answer(&bench.project, &first, &["yes", "--scope", "session"]);
+    assert!(child.wait().unwrap().success());
+    let second = bench.project.run(&[ASKING, &["--json"]].concat()).expect(0).run_id();
+    assert_eq!(std::fs::read_to_string(bench.project.path("said")).unwrap().lines().count(), 20);
+    let count = |run: &str, name: &str| bench.project.manifest(run)["tool_calls"][name].as_u64().unwrap();
+    let both = |name: &str| count(&first, name) + count(&second, name);
+    assert_eq!((both("requested"), both("approved_by_prompt"), both("denied")), (20, 1, 0));
+}
+
+#[test]
 fn a_message_is_heard_within_the_turn() {
     let bench = server([
         Step::shell("until [ -e go ]; do sleep 0.02; done"),
@@ -140,7 +159,7 @@ fn acp(command: &str) -> Project {
     let options = ["allow_once", "reject_once"].map(str::to_owned).to_vec();
     let script = AcpScript::new([vec![AcpAction::Ask { call, options }]]);
     let script = script.write(project.repository().outside());
-    let program = example("co-agents", "acp_agent");
+    let program = example("acp_agent");
     project.write_pipelines(&one(&format!("acp:'{}' '{}'", program.display(), script.display())));
     project.repository().commit("pipelines");
     project
