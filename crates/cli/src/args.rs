@@ -464,7 +464,7 @@ pub(crate) enum McpCommand {
     /// Start a run that goes on by itself, and return at once
     Start(McpStartArguments),
     /// Show where such a run stands, and the response file of each of its stages
-    Poll(McpPollArguments),
+    Poll(StatusArguments),
     /// Show the tools of the MCP servers that your Codex settings define
     Tools(McpToolsArguments),
     /// Call a tool of such a server
@@ -523,18 +523,6 @@ pub(crate) struct McpStartArguments {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct McpPollArguments {
-    /// The run; the newest of the task when none is named
-    #[arg(long, value_name = "RUN")]
-    pub(crate) run: Option<RunId>,
-    /// Keep showing changes until the run is over; a run that failed gives a failing exit code
-    #[arg(long, short)]
-    pub(crate) watch: bool,
-    /// Longest time between two looks: seconds, or a duration such as `500ms`
-    #[arg(long, value_name = "TIME", default_value = "10", value_parser = interval)]
-    pub(crate) interval: Duration,
-}
-
 /// Which definitions of MCP servers are meant.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct McpDefinitionOptions {

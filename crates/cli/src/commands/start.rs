@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{Data, YELLOW, harmless, paint, warn};
 use crate::progress::Progress;
+use crate::prompt::Prompt;
 use crate::screen;
 use crate::signals::{StopRequests, listen_for_signals};
 
@@ -93,6 +94,7 @@ fn settings(
         description: arguments.description.clone(),
         parallel: *parallel,
         mode: *execution_mode,
+        session: context.session(),
         ..RunSettings::default()
     })
 }
@@ -160,6 +162,7 @@ fn watch(
     shown: EventSeq,
 ) -> Result<(), CliError> {
     let mut progress = Progress::default();
+    let mut prompt = Prompt::new(context, orchestrator, handle.run());
     let mut data = Data::exact();
     let mut seen = EventSeq(0);
     loop {
@@ -182,6 +185,7 @@ fn watch(
                                 context.notes.progress(&line);
                             }
                         }
+                        prompt.notice(recorded);
                     }
                 }
             }
@@ -190,6 +194,7 @@ fn watch(
         if progressed.done {
             return Ok(());
         }
+        prompt.attend();
     }
 }
 

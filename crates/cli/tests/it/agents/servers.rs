@@ -12,7 +12,7 @@ const SECRET: &str = "quite-a-secret-value-4711";
 
 /// The definition of two servers that differ in their names.
 fn definitions() -> String {
-    let program = example("co-testkit", "tool_server");
+    let program = example("tool_server");
     let of = |name: &str| {
         format!(
             "\n[mcp_servers.{name}]\ncommand = '{}'\nenv = {{ TOKEN = \"{SECRET}\" }}\n",

@@ -9,6 +9,7 @@ use co_testkit::{
 use serde_json::{Value, json};
 
 use super::{Bench, path, stage, the_run, touch, user_messages, wait_until_gone};
+use crate::calls::{answer, calls, question};
 use crate::support::{PATIENCE, Project, wait_for};
 
 /// A pipeline with one stage of the agent.
@@ -30,40 +31,6 @@ fn start(project: &Project) -> (Child, String) {
     // The log is made first, the run a little later.
     wait_for("the event log", || project.run(&["runs", "--json"]).json().as_array()?.first().cloned());
     (child, the_run(project))
-}
-
-/// The open question of a run, once there is one.
-fn question(project: &Project, run: &str) -> Value {
-    wait_for("a question", || {
-        let asked = project.run(&["approvals", "questions", "--run", run, "--json"]).expect(0).json();
-        asked["questions"].as_array()?.first().cloned()
-    })
-}
-
-fn answer(project: &Project, run: &str, words: &[&str]) {
-    project.run(&[&["answer", "--run", run][..], words].concat()).expect(0);
-}
-
-/// What the log tells of calls, in order: what happened and on whose word.
-fn calls(project: &Project, run: &str) -> Vec<String> {
-    let events = project.run(&["logs", "--run", run, "--events", "--format", "jsonl"]).expect(0);
-    let told = events.stdout.lines().filter_map(|line| {
-        let event: Value = serde_json::from_str(line).unwrap();
-        let data = &event["data"];
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        match event["type"].as_str()? {
-            "call_requested" => Some(format!("requested by {}", word(&data["request"]["origin"]))),
-            "call_decided" => {
-                let decision = &data["decision"];
-                let verdict = if decision["approved"] == true { "approved" } else { "denied" };
-                Some(format!("{verdict}: {}", word(&decision["source"])))
-            }
-            "call_started" => Some("started".to_owned()),
-            "call_finished" => Some(word(&data["outcome"]["status"])),
-            _ => None,
-        }
-    });
-    told.collect()
 }
 
 const ASKED_AND_DONE: [&str; 4] = ["requested by agent", "approved: prompt", "started", "succeeded"];
@@ -100,6 +67,25 @@ fn what_is_denied_or_not_answered_is_not_done_and_the_turn_goes_on() {
     let run = bench.project.run(&[&quick[..], &["--format", "json"]].concat()).expect(0).run_id();
     assert!(!bench.project.path("never").exists());
     assert_eq!(calls(&bench.project, &run), ["requested by agent", "denied: prompt"]);
+}
+
+#[test]
+fn one_yes_for_the_session_serves_nineteen_of_twenty_calls_in_two_conversations() {
+    let turn = |word: &str| {
+        let calls = std::iter::repeat_with(|| Step::shell("echo x >> said")).take(10);
+        calls.chain([Step::message(word)]).collect::<Vec<_>>()
+    };
+    let mut bench = server(turn("Said.").into_iter().chain(turn("Said again.")));
+    bench.project.set("CODEX_ORCHESTRATOR_SESSION", "monday");
+    let (mut child, first) = start(&bench.project);
+    question(&bench.project, &first);
+    answer(&bench.project, &first, &["yes", "--scope", "session"]);
+    assert!(child.wait().unwrap().success());
+    let second = bench.project.run(&[ASKING, &["--json"]].concat()).expect(0).run_id();
+    assert_eq!(std::fs::read_to_string(bench.project.path("said")).unwrap().lines().count(), 20);
+    let count = |run: &str, name: &str| bench.project.manifest(run)["tool_calls"][name].as_u64().unwrap();
+    let both = |name: &str| count(&first, name) + count(&second, name);
+    assert_eq!((both("requested"), both("approved_by_prompt"), both("denied")), (20, 1, 0));
 }
 
 #[test]
@@ -173,7 +159,7 @@ fn acp(command: &str) -> Project {
     let options = ["allow_once", "reject_once"].map(str::to_owned).to_vec();
     let script = AcpScript::new([vec![AcpAction::Ask { call, options }]]);
     let script = script.write(project.repository().outside());
-    let program = example("co-agents", "acp_agent");
+    let program = example("acp_agent");
     project.write_pipelines(&one(&format!("acp:'{}' '{}'", program.display(), script.display())));
     project.repository().commit("pipelines");
     project

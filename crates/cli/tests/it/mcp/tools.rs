@@ -33,7 +33,7 @@ impl Bench {
 
     /// The definition of the tool server.
     fn files(&self) -> String {
-        let program = example("co-testkit", "tool_server");
+        let program = example("tool_server");
         format!(
             "[mcp_servers.files]\ncommand = '{}'\nargs = ['{}']\nenv = {{ TOKEN = '{SECRET}' }}\n\
              env_vars = ['PASSED', 'NOT_THERE']\ntool_timeout_sec = 60\n",
