@@ -292,3 +292,22 @@ pub fn driver_for(name: &str) -> Result<Box<dyn Driver>, PrepareError> {
         _ => Err(PrepareError::UnknownAgent { name: name.to_owned(), known: KNOWN_AGENTS.to_vec() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codex_is_told_of_servers_whose_names_it_takes() {
+        let server = |name: &str| McpServer {
+            name: name.to_owned(),
+            command: PathBuf::from("/ours"),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        };
+        let others = ["web-2", "a.b", "a=\"b"].map(str::to_owned).to_vec();
+        let servers = McpServers { given: vec![server("files")], others };
+        let told: Vec<String> = servers.codex_settings().collect();
+        assert_eq!(told, ["mcp_servers.files.enabled=true", "mcp_servers.web-2.enabled=false"]);
+    }
+}

@@ -522,7 +522,6 @@ pub(crate) struct McpStartArguments {
     pub(crate) idempotency_key: Option<String>,
 }
 
-#[derive(Debug, Args)]
 /// Which definitions of MCP servers are meant.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct McpDefinitionOptions {

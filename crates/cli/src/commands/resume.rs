@@ -9,7 +9,7 @@ use co_runtime::{Orchestrator, ResumeRequest, StartRequest, TokenOffer};
 use indexmap::IndexMap;
 
 use crate::args::{ResumeArguments, RetryArguments};
-use crate::commands::start;
+use crate::commands::{mcp, start};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 
@@ -103,6 +103,12 @@ pub(crate) fn like_earlier(
     let earlier = orchestrator.snapshot(run)?.state;
     let created = &earlier.created;
     let (pipeline, nested) = pipeline_now(context, &context.pipelines()?, &created.pipeline)?;
+    let mut policy = created.settings.policy.clone();
+    // A fresh run: the same servers, as they are defined now.
+    let servers: Vec<String> = policy.mcp.servers.keys().cloned().collect();
+    let profile = policy.mcp.profile.clone();
+    let pipelines = std::iter::once(&pipeline).chain(nested.values());
+    mcp::switch_on(context, &mut policy, profile.as_deref(), &servers, pipelines)?;
     Ok(StartRequest {
         task: created.task.clone(),
         pipeline,
@@ -111,6 +117,7 @@ pub(crate) fn like_earlier(
             actor: Some(context.settings.actor.value.clone()),
             retry_of: Some(run.clone()),
             worktree_branch: None,
+            policy,
             ..created.settings.clone()
         },
         worktree: created.settings.worktree_branch.is_some(),

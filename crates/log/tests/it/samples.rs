@@ -10,11 +10,11 @@ use co_model::{
     CallId, CallOrigin, CallOutcome, CallRequest, CallStatus, ChangeKind, Command, CommandKey, CommandLine,
     Confinement, DecisionSource, Drift, Envelope, EnvironmentPolicy, Event, ExecutionMode, FailureReason,
     FileChange, GateStage, GrantId, GrantScope, GranularApproval, HostRule, InheritedEnvironment, Judgement,
-    Needs, NestedStage, NetworkAccess, OutputReference, OutputStats, PatchedFile, Pipeline, PipelineId,
-    PipelineSource, PlannedStage, PolicySource, PrefixRule, ProducedFile, Prompt, RetryOn, RetryPolicy, Role,
-    RuleDecision, RunCreated, RunId, RunOutcome, RunPlan, RunSettings, SandboxMode, SandboxPolicy,
-    SkipReason, SkippedStage, Stage, StageDrift, StageId, StageOutcome, StageSession, StageWork, StreamStats,
-    TaskId, ThreadId, Timestamp, TokenUsage, ToolPolicy, ToolUse, Verdict, When,
+    McpPolicy, Needs, NestedStage, NetworkAccess, OutputReference, OutputStats, PatchedFile, Pipeline,
+    PipelineId, PipelineSource, PlannedStage, PolicySource, PrefixRule, ProducedFile, Prompt, RetryOn,
+    RetryPolicy, Role, RuleDecision, RunCreated, RunId, RunOutcome, RunPlan, RunSettings, SandboxMode,
+    SandboxPolicy, SkipReason, SkippedStage, Stage, StageDrift, StageId, StageOutcome, StageSession,
+    StageWork, StreamStats, TaskId, ThreadId, Timestamp, TokenUsage, ToolPolicy, ToolUse, Verdict, When,
 };
 use indexmap::IndexMap;
 
@@ -337,6 +337,7 @@ fn policy() -> ToolPolicy {
             set: IndexMap::from([("CI".to_owned(), "1".to_owned())]),
             include_only: texts(&["PATH", "CI"]),
         },
+        mcp: McpPolicy::default(),
         question_expires_after: Duration::from_secs(90),
         sources: vec![PolicySource {
             name: "/home/anna/.codex/config.toml".to_owned(),

@@ -135,7 +135,7 @@ fn a_consent_is_asked_once_for_the_same_bytes() {
 fn what_would_be_asked_is_refused_under_never_and_needs_nothing_where_the_settings_allow_it() {
     let bench = Bench::new(&json!([stage("append", json!({"text": "one", "path": "out.txt"}))]));
     let never = ["start", "main", "--approval-policy", "never"];
-    bench.project.run(&never).expect(10);
+    bench.project.run(&never).expect(11);
     assert!(!bench.project.path("out.txt").exists());
     bench.define(&format!("{}[mcp_servers.files.tools.append]\napproval_mode = 'approve'\n", bench.files()));
     bench.project.run(&never).expect(0);
