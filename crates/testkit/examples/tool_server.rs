@@ -58,7 +58,6 @@ impl ServerHandler for Server {
             tool("read", "Reads a file.", true, &["path"]),
             tool("append", "Appends to a file.", false, &["path", "text"]),
             tool("variable", "Says how long a variable is.", true, &["name"]),
-            tool("tell", "Says what a variable holds.", true, &["name"]),
             tool("fail", "Fails.", true, &[]),
             tool("die", "Ends the server.", true, &[]),
             tool("hang", "Never answers.", true, &[]),
@@ -76,8 +75,7 @@ impl ServerHandler for Server {
         let said = match &*request.name {
             "read" => fs::read_to_string(argument("path")).map_err(|error| error.to_string()),
             "append" => append(argument("path"), argument("text")).map_err(|error| error.to_string()),
-            "variable" => Ok(env::var(argument("name")).map_or(0, |value| value.len()).to_string()),
-            "tell" => Ok(env::var(argument("name")).unwrap_or_default()),
+            "variable" => Ok(length_of(argument("name")).to_string()),
             "fail" => Err("it cannot be done".to_owned()),
             "die" => process::exit(7),
             "hang" => future::pending().await,
@@ -94,6 +92,11 @@ impl ServerHandler for Server {
             Err(text) => CallToolResult::error(vec![ContentBlock::text(text)]).into(),
         })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's server tells what it was given")]
+fn length_of(variable: &str) -> usize {
+    env::var(variable).map_or(0, |value| value.len())
 }
 
 fn append(path: &str, text: &str) -> std::io::Result<String> {

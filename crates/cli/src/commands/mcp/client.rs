@@ -28,7 +28,7 @@ pub(crate) fn tools(context: &Context, arguments: &McpToolsArguments) -> Result<
     let mut exit = Exit::Done;
     for name in names {
         let server = settings.mcp_server(name).map_err(|error| unusable(&error))?;
-        let found = with_caller(context, name, server, |caller| co_mcp::list_tools(caller));
+        let found = with_caller(context, name, server, co_mcp::list_tools);
         if let Err(error) = &found {
             exit = exit_of(error);
         }
@@ -117,8 +117,7 @@ fn object(text: &str) -> Result<Map<String, Value>, CliError> {
 
 pub(crate) fn bridge(context: &Context, arguments: &McpBridgeArguments) -> Result<Exit, CliError> {
     let server = defined(context, &arguments.server, &arguments.definition)?;
-    with_caller(context, &arguments.server, &server, |caller| co_mcp::bridge(caller))
-        .map_err(|error| failed(&error))?;
+    with_caller(context, &arguments.server, &server, co_mcp::bridge).map_err(|error| failed(&error))?;
     Ok(Exit::Done)
 }
 
@@ -237,7 +236,7 @@ pub(crate) fn switch_on<'p>(
             continue;
         }
         let Ok(server) = settings.mcp_server(name) else { continue };
-        match with_caller(context, name, server, |caller| co_mcp::list_tools(caller)) {
+        match with_caller(context, name, server, co_mcp::list_tools) {
             Ok(tools) => {
                 let reading = tools.into_iter().filter(|tool| tool.read_only);
                 known.read_only = reading.map(|tool| tool.name).collect();

@@ -68,7 +68,7 @@ impl Bench {
     }
 }
 
-fn stage(tool: &str, arguments: Value) -> Value {
+fn stage(tool: &str, arguments: &Value) -> Value {
     json!({"id": tool, "kind": "mcp", "server": "files", "tool": tool, "arguments": arguments})
 }
 
@@ -85,7 +85,7 @@ fn is_anywhere(folder: &Path, text: &str) -> bool {
 
 #[test]
 fn a_tool_that_only_reads_is_called_and_its_answer_is_the_stages_output() {
-    let read = stage("read", json!({"path": "note.txt"}));
+    let read = stage("read", &json!({"path": "note.txt"}));
     let bench = Bench::new(&json!([read, {"id": "after", "command": "echo done"}]));
     bench.project.repository().write("note.txt", "forty-two apples\n");
     // Not even `never` stands in the way of what nobody needs to be asked about.
@@ -103,7 +103,7 @@ fn a_tool_that_only_reads_is_called_and_its_answer_is_the_stages_output() {
 
 #[test]
 fn a_consent_is_asked_once_for_the_same_bytes() {
-    let bench = Bench::new(&json!([stage("append", json!({"text": "one", "path": "out.txt"}))]));
+    let bench = Bench::new(&json!([stage("append", &json!({"text": "one", "path": "out.txt"}))]));
     let (mut child, run) = bench.start_until_asked(&[]);
     assert!(!bench.project.path("out.txt").exists(), "nothing is done before the answer");
     bench.project.run(&["answer", "--run", &run, "yes", "--scope", "always"]).expect(0);
@@ -133,7 +133,7 @@ fn a_consent_is_asked_once_for_the_same_bytes() {
 
 #[test]
 fn what_would_be_asked_is_refused_under_never_and_needs_nothing_where_the_settings_allow_it() {
-    let bench = Bench::new(&json!([stage("append", json!({"text": "one", "path": "out.txt"}))]));
+    let bench = Bench::new(&json!([stage("append", &json!({"text": "one", "path": "out.txt"}))]));
     let never = ["start", "main", "--approval-policy", "never"];
     bench.project.run(&never).expect(11);
     assert!(!bench.project.path("out.txt").exists());
@@ -143,7 +143,7 @@ fn what_would_be_asked_is_refused_under_never_and_needs_nothing_where_the_settin
     // A server that says of itself that it only reads is not believed where everything is asked.
     bench.define(&bench.files());
     bench.project.write_pipelines(
-        &json!([{"id": "main", "mcp_servers": ["files"], "stages": [stage("read", json!({"path": "out.txt"}))]}])
+        &json!([{"id": "main", "mcp_servers": ["files"], "stages": [stage("read", &json!({"path": "out.txt"}))]}])
             .to_string(),
     );
     let untrusted = ["--approval-policy", "untrusted", "--widen", "--question-expires", "100ms"];
@@ -152,7 +152,7 @@ fn what_would_be_asked_is_refused_under_never_and_needs_nothing_where_the_settin
 
 #[test]
 fn only_what_is_defined_and_switched_on_is_used() {
-    let bench = Bench::new(&json!([stage("read", json!({"path": "x"}))]));
+    let bench = Bench::new(&json!([stage("read", &json!({"path": "x"}))]));
     let refused = |code: i32, words: &[&str], said: &str| {
         let ended = bench.project.run(&[&["start", "main"][..], words].concat()).expect(code);
         assert!(ended.stderr.contains(said), "{}", ended.stderr);
@@ -164,7 +164,7 @@ fn only_what_is_defined_and_switched_on_is_used() {
     refused(11, &[], "out of use");
     bench.define(&bench.files());
     bench.project.write_pipelines(
-        &json!([{"id": "main", "stages": [stage("read", json!({"path": "x"}))]}]).to_string(),
+        &json!([{"id": "main", "stages": [stage("read", &json!({"path": "x"}))]}]).to_string(),
     );
     refused(11, &[], "not switched on");
     bench.project.repository().write("x", "here\n");
@@ -182,7 +182,7 @@ fn only_what_is_defined_and_switched_on_is_used() {
 
 #[test]
 fn a_definition_that_changes_under_a_run_is_not_used() {
-    let later = stage("read", json!({"path": "note.txt"}));
+    let later = stage("read", &json!({"path": "note.txt"}));
     let bench = Bench::new(&json!([{"id": "first", "kind": "gate", "message": "Go on?"}, later]));
     bench.project.repository().write("note.txt", "here\n");
     let (mut child, run) = bench.start_until_asked(&[]);
@@ -197,7 +197,7 @@ fn a_definition_that_changes_under_a_run_is_not_used() {
 
 #[test]
 fn a_tool_may_fail_in_every_way() {
-    let bench = Bench::new(&json!([stage("fail", json!({}))]));
+    let bench = Bench::new(&json!([stage("fail", &json!({}))]));
     let refused = |code: i32, words: &[&str], said: &str| {
         let ended = bench.call(words).expect(code);
         assert!(ended.stderr.contains(said), "{}", ended.stderr);
@@ -225,7 +225,7 @@ fn a_tool_may_fail_in_every_way() {
 
 #[test]
 fn a_server_may_fail_in_every_way() {
-    let bench = Bench::new(&json!([stage("fail", json!({}))]));
+    let bench = Bench::new(&json!([stage("fail", &json!({}))]));
     let refused = |code: i32, definition: &str, said: &str| {
         bench.define(&format!("[mcp_servers.s]\n{definition}\n"));
         let ended = bench.call(&["s", "x"]).expect(code);
@@ -246,7 +246,7 @@ fn a_server_may_fail_in_every_way() {
 
 #[test]
 fn a_server_gets_what_its_definition_names_and_nothing_else() {
-    let mut bench = Bench::new(&json!([stage("fail", json!({}))]));
+    let mut bench = Bench::new(&json!([stage("fail", &json!({}))]));
     bench.project.set("PASSED", "12345");
     bench.project.set("NOT_NAMED", "12345");
     let length = |name: &str| {
@@ -262,7 +262,7 @@ fn a_server_gets_what_its_definition_names_and_nothing_else() {
 
 #[test]
 fn a_server_ends_with_the_run_whose_owner_is_killed_and_with_its_time_out() {
-    let bench = Bench::new(&json!([stage("hang", json!({}))]));
+    let bench = Bench::new(&json!([stage("hang", &json!({}))]));
     let mut child = bench.project.spawn(&["start", "main"]);
     let id = || fs::read_to_string(bench.server_id()).ok()?.parse::<u32>().ok();
     // The first server says what it has, the second is called.
@@ -329,7 +329,7 @@ fn a_server_at_an_address_is_called_with_its_token() {
 
 #[test]
 fn tools_are_listed_with_what_they_take() {
-    let bench = Bench::new(&json!([stage("fail", json!({}))]));
+    let bench = Bench::new(&json!([stage("fail", &json!({}))]));
     let listed = bench.project.run(&["mcp", "tools", "--json"]).expect(0).json();
     let tools = listed["servers"][0]["tools"].as_array().unwrap();
     assert_eq!(tools[0]["name"], "read");
