@@ -19,6 +19,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::endpoint::{self, Endpoint};
 use crate::event::{Listener, MakeRedactor};
 use crate::ledger::Ledger;
+use crate::output::Taken;
 use crate::protocol::{
     Line, Outcome, Refusal, Request, RequestLine, Response, ResponseLine, VERSION, read_line, write_line,
 };
@@ -201,7 +202,9 @@ impl Drop for Client {
 /// What a request came to.
 enum Answer {
     Plain(Response),
-    /// A reply whose output goes back to the session if the client has gone.
+    /// What was said wants no answer.
+    Silence,
+    /// A reply whose output goes back to the session if the client does not live to read it.
     Collected(Arc<Session>, Collected),
     /// The connection carries frames from here on.
     Attach {
@@ -228,8 +231,17 @@ impl From<SessionError> for Refused {
 impl Client {
     fn serve(&self, stream: &UnixStream) {
         let mut lines = BufReader::new(stream);
+        // The last reply of which the client has not said that it has it.
+        let mut unsure: Option<(Arc<Session>, Taken)> = None;
         loop {
-            let answer = match read_line::<RequestLine>(&mut lines) {
+            let line = read_line::<RequestLine>(&mut lines);
+            match (unsure.take(), &line) {
+                // It died before it had read the reply, or while it did.
+                (Some((session, taken)), Ok(Line::End) | Err(_)) => session.put_back(taken),
+                // Whoever speaks again has read what it was told.
+                _ => {}
+            }
+            let answer = match line {
                 Ok(Line::Message(line)) if line.version == VERSION => self.answer(line.request),
                 Ok(Line::Message(line)) => Err(malformed(format!(
                     "the client speaks version {} and the host version {VERSION}",
@@ -240,11 +252,13 @@ impl Client {
             };
             let mut to = stream;
             let sent = match answer {
+                Ok(Answer::Silence) => Ok(()),
                 Ok(Answer::Plain(response)) => send(&mut to, Outcome::Done(response)),
                 Ok(Answer::Collected(session, Collected { reply, taken })) => {
                     let sent = send(&mut to, Outcome::Done(Response::Reply(reply)));
-                    if sent.is_err() {
-                        session.put_back(taken);
+                    match sent {
+                        Ok(()) => unsure = Some((session, taken)),
+                        Err(_) => session.put_back(taken),
                     }
                     sent
                 }
@@ -283,6 +297,7 @@ impl Client {
         let plain = |()| Answer::Plain(Response::Nothing);
         Ok(match request {
             Request::Hello => Answer::Plain(Response::Hello { pid: std::process::id() }),
+            Request::Received => Answer::Silence,
             Request::Start(start) => {
                 let start = start
                     .into_start()

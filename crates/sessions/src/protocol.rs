@@ -1,7 +1,8 @@
 //! The messages between a host and its clients: one JSON object a line, each with the protocol's version.
 //!
-//! A connection carries one request at a time, answered in order. After an `attach` it carries the frames of
-//! [`crate::stream`] instead.
+//! A connection carries one request at a time, answered in order. Output is given once, so a client says that it has
+//! read a reply, which is the one message without an answer; if it dies before, the output goes back to the session.
+//! After an `attach` the connection carries the frames of [`crate::stream`] instead.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Read as _, Write};
@@ -43,6 +44,8 @@ pub(crate) enum Outcome {
 #[serde(tag = "method", content = "params", rename_all = "snake_case")]
 pub(crate) enum Request {
     Hello,
+    /// The last reply was read, and its output need not be kept.
+    Received,
     Start(Box<StartParams>),
     /// Gives bytes without waiting for output; a long write is several of these.
     Feed {

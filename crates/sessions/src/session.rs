@@ -174,7 +174,8 @@ impl Session {
         loop {
             let drained_at = state.exited_at.map(|at| at + DRAIN);
             let now = Instant::now();
-            let heard = until == Until::Output && state.unread.has_text();
+            // Once the program has exited, its last words belong to the reply that tells of the exit.
+            let heard = until == Until::Output && state.unread.has_text() && state.exit.is_none();
             if state.over || heard || now >= deadline || drained_at.is_some_and(|at| now >= at) {
                 break;
             }
