@@ -27,7 +27,7 @@ use crate::session::{Collected, Session, chain};
 use crate::sessions::{Keeper, Sessions, Settings};
 use crate::stream::{Attached, Upstream};
 use crate::tap::{Tap, Tapped};
-use crate::{HostError, SessionError, SessionId, SessionInfo};
+use crate::{Confiner, HostError, SessionError, SessionId, SessionInfo};
 
 /// How many clients are served at once; more are turned away.
 const MAX_CLIENTS: usize = 256;
@@ -44,6 +44,8 @@ pub struct HostSettings {
     pub listener: Arc<dyn Listener>,
     /// Makes a redactor for each stream; `None` lets everything through.
     pub redactor: Option<MakeRedactor>,
+    /// Builds sandboxes; `None` refuses the sessions that want one.
+    pub confiner: Option<Arc<dyn Confiner>>,
 }
 
 /// Serves sessions until there is nothing left to do; blocks.
@@ -65,7 +67,12 @@ pub fn serve(spawner: Arc<Spawner>, endpoint: &Endpoint, settings: HostSettings)
     let sessions = Sessions::kept_by(
         Arc::clone(&rooms) as Arc<dyn Keeper>,
         spawner,
-        Settings { listener: settings.listener, redactor: settings.redactor, scratch: endpoint.scratch() },
+        Settings {
+            listener: settings.listener,
+            redactor: settings.redactor,
+            confiner: settings.confiner,
+            scratch: endpoint.scratch(),
+        },
     );
     let host =
         Arc::new(Host { sessions, rooms, clients: AtomicUsize::new(0), ending: AtomicBool::new(false) });
@@ -235,11 +242,9 @@ impl Client {
         let mut unsure: Option<(Arc<Session>, Taken)> = None;
         loop {
             let line = read_line::<RequestLine>(&mut lines);
-            match (unsure.take(), &line) {
-                // It died before it had read the reply, or while it did.
-                (Some((session, taken)), Ok(Line::End) | Err(_)) => session.put_back(taken),
-                // Whoever speaks again has read what it was told.
-                _ => {}
+            // Whoever speaks again has read what it was told; who does not died before, or while it read.
+            if let (Some((session, taken)), Ok(Line::End) | Err(_)) = (unsure.take(), &line) {
+                session.put_back(taken);
             }
             let answer = match line {
                 Ok(Line::Message(line)) if line.version == VERSION => self.answer(line.request),

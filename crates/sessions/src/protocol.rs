@@ -14,7 +14,7 @@ use co_process::{Capture, InputError, Limits, Terminal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Reply, ScriptReply, SessionError, SessionId, SessionInfo, StartSession, Wait};
+use crate::{Confinement, Reply, ScriptReply, SessionError, SessionId, SessionInfo, StartSession, Wait};
 
 /// The version of the protocol; others are refused.
 pub(crate) const VERSION: u32 = 1;
@@ -115,6 +115,8 @@ pub enum Refusal {
     Unknown,
     /// The name is taken by a session that still runs.
     Taken,
+    /// The program could not be put into its sandbox.
+    Confine,
     /// The program could not be started.
     Start,
     /// The session's input is closed.
@@ -137,6 +139,7 @@ impl From<&SessionError> for Refusal {
             SessionError::InvalidId { .. } => Self::InvalidId,
             SessionError::Unknown { .. } => Self::Unknown,
             SessionError::Taken { .. } => Self::Taken,
+            SessionError::Confine { .. } => Self::Confine,
             SessionError::Start { .. } => Self::Start,
             SessionError::Input { source: InputError::Closed, .. } => Self::InputClosed,
             SessionError::Input { source: InputError::Ended, .. } => Self::Ended,
@@ -202,6 +205,7 @@ pub(crate) struct StartParams {
     timeout: Option<Duration>,
     grace: Duration,
     linger: Duration,
+    confinement: Option<Confinement>,
     wait: Wait,
     max_output_tokens: Option<usize>,
 }
@@ -223,6 +227,7 @@ impl From<&StartSession> for StartParams {
             timeout: start.limits.timeout,
             grace: start.limits.grace,
             linger: start.limits.linger,
+            confinement: start.confinement.clone(),
             wait: start.wait,
             max_output_tokens: start.max_output_tokens,
         }
@@ -248,6 +253,7 @@ impl StartParams {
                 .map_or(Terminal::Pipes, |(rows, columns)| Terminal::Pty { rows, columns }),
             capture: Capture { log: path(self.log)?, index: path(self.index)? },
             limits: Limits { timeout: self.timeout, grace: self.grace, linger: self.linger },
+            confinement: self.confinement,
             wait: self.wait,
             max_output_tokens: self.max_output_tokens,
         })

@@ -8,5 +8,6 @@ mod faults;
 mod mcp;
 mod screen;
 mod sdk;
+mod session;
 mod support;
 mod telemetry;

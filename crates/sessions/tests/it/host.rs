@@ -72,6 +72,7 @@ impl Host {
                 index: self.path(&format!("{id}.index")),
             },
             limits: Limits::default(),
+            confinement: None,
             wait: Wait::for_output(LONG),
             max_output_tokens: None,
         }
