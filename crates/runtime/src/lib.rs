@@ -38,7 +38,9 @@ pub use notice::Progressed;
 pub use orchestrator::{Liveness, Orchestrator, RunHandle, RunSnapshot, RuntimeOptions};
 pub use recovery::{Recovered, RecoveryReport};
 pub use request::{ResumeRequest, StartRequest, TokenOffer};
-pub use session_host::{HOST_BEGINS, SessionHost, SessionHostError, session_confiner, session_redactor};
+pub use session_host::{
+    HOST_BEGINS, SessionHost, SessionHostError, session_confiner, session_journal, session_redactor,
+};
 pub use task_views::TaskRebuildReport;
 pub use telemetry::{Observers, TelemetryReport};
 pub use views::{RebuildReport, ViewDifference};

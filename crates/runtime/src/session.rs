@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use co_engine::{Input, StageRecord};
 use co_model::{
     AttemptExit, AttemptReport, CommandLine, OutputStats, RunId, SandboxMode, SandboxPolicy, StageSession,
-    StreamStats,
+    StreamStats, TaskId,
 };
 use co_process::{
     Capture, Excerpt, Limits, LogWriter, ProcessIdentity, RunError, Shutdown, StopSignal, Stream, Terminal,
@@ -30,7 +30,7 @@ use crate::confine::sessions_folder;
 use crate::environment::RUN_MARK;
 use crate::evidence;
 use crate::orchestrator::Shared;
-use crate::session_host::{self, SessionHost, session_redactor};
+use crate::session_host::{self, SessionHost, session_journal, session_redactor};
 
 /// The shell that a session is.
 const SHELL: &str = "/bin/sh";
@@ -51,12 +51,16 @@ pub(crate) struct RunSessions {
 
 impl RunSessions {
     /// The sessions of a run; there are none before the first stage that wants one.
-    fn of(&self, shared: &Shared, run: &RunId) -> Option<Arc<Sessions>> {
+    fn of(&self, shared: &Shared, task: &TaskId, run: &RunId) -> Option<Arc<Sessions>> {
         let spawner = shared.spawner.as_ref()?;
         let mut of_runs = self.of_runs.lock().unwrap_or_else(PoisonError::into_inner);
         let sessions = of_runs.entry(run.clone()).or_insert_with(|| {
             let settings = Settings {
-                listener: Arc::new(|_event| {}),
+                listener: session_journal(
+                    Arc::clone(&shared.clock),
+                    shared.options.layout.logs_dir(task, run),
+                    "session-",
+                ),
                 redactor: Some(session_redactor(&shared.options.guard)),
                 confiner: Some(Arc::clone(&shared.walls) as _),
                 scratch: scratch(shared, run),
@@ -189,7 +193,7 @@ fn confinement(attempt: &Attempt) -> Option<Confinement> {
 
 fn here(attempt: &Attempt) -> Result<Place, String> {
     let created = &attempt.state.created;
-    let sessions = attempt.shared.sessions.of(&attempt.shared, &created.run);
+    let sessions = attempt.shared.sessions.of(&attempt.shared, &created.task, &created.run);
     sessions.map(Place::Here).ok_or_else(|| "this process cannot start programs".to_owned())
 }
 

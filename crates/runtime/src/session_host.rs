@@ -1,18 +1,21 @@
 //! The process that keeps live sessions of a repository and user, for surfaces and for runs whose sessions outlive
-//! them; and the privacy guard as sessions use it.
+//! them; and what every keeper gives its sessions: sandboxes, the privacy guard, files of events.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use co_privacy::{Guard, Kind, Redactor};
 use co_process::Handover;
 use co_sessions::client::{ConnectError, Connection};
-use co_sessions::{Endpoint, MakeRedactor, SessionId};
+use co_sessions::{Endpoint, EventKind, Listener, MakeRedactor, SessionEvent, SessionId};
 use co_views::Layout;
 
+use crate::clock::Clock;
 use crate::confine::{Walls, sessions_folder};
 use crate::error::RuntimeError;
 use crate::launch;
@@ -46,11 +49,21 @@ impl SessionHost {
 
     /// Where the exact output of a session goes: a log and its index.
     pub fn capture(&self, session: &SessionId) -> co_process::Capture {
-        let directory = self.endpoint().directory().join("logs");
+        let directory = self.logs();
         co_process::Capture {
             log: directory.join(format!("{session}.log")),
             index: directory.join(format!("{session}.index.jsonl")),
         }
+    }
+
+    /// Where the events of a session go, one a line.
+    pub fn events(&self, session: &SessionId) -> PathBuf {
+        self.logs().join(format!("{session}{EVENTS}"))
+    }
+
+    /// The folder of what is kept of sessions.
+    pub fn logs(&self) -> PathBuf {
+        self.endpoint().directory().join("logs")
     }
 
     /// Connects to the host that serves.
@@ -77,7 +90,7 @@ impl SessionHost {
             make(parent)?;
         }
         let connection = Connection::connect_or_start(&endpoint, PATIENCE, || self.start())?;
-        make(&endpoint.directory().join("logs"))?;
+        make(&self.logs())?;
         Ok(connection)
     }
 
@@ -139,6 +152,53 @@ pub fn session_confiner(
     search_path: Option<OsString>,
 ) -> Arc<dyn co_sessions::Confiner> {
     Arc::new(Walls::of(Some(helper), search_path, layout))
+}
+
+/// Makes what writes the events of each session to a file of its own, one a line with the time it was told.
+///
+/// The files are `<prefix><session>.events.jsonl` below `directory`. What cannot be written is not: a full disk stops
+/// no session, and the exact output has a log of its own.
+pub fn session_journal(clock: Arc<dyn Clock>, directory: PathBuf, prefix: &'static str) -> Arc<dyn Listener> {
+    Arc::new(EventFiles { clock, directory, prefix, open: Mutex::default() })
+}
+
+/// What the name of a file of events ends in.
+const EVENTS: &str = ".events.jsonl";
+
+struct EventFiles {
+    clock: Arc<dyn Clock>,
+    directory: PathBuf,
+    prefix: &'static str,
+    open: Mutex<HashMap<SessionId, File>>,
+}
+
+#[derive(serde::Serialize)]
+struct EventLine<'e> {
+    at_ms: i64,
+    #[serde(flatten)]
+    event: &'e SessionEvent,
+}
+
+impl Listener for EventFiles {
+    fn heard(&self, event: SessionEvent) {
+        let mut line = serde_json::to_vec(&EventLine { at_ms: self.clock.now().as_millis(), event: &event })
+            .unwrap_or_default();
+        line.push(b'\n');
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(event.kind, EventKind::Begin { .. }) {
+            let path = self.directory.join(format!("{}{}{EVENTS}", self.prefix, event.session));
+            // Without a file there is nothing to write to, and nobody to tell.
+            if let Ok(file) = File::options().create(true).append(true).open(path) {
+                open.insert(event.session.clone(), file);
+            }
+        }
+        if let Some(file) = open.get_mut(&event.session) {
+            drop(file.write_all(&line));
+        }
+        if matches!(event.kind, EventKind::End { .. }) {
+            open.remove(&event.session);
+        }
+    }
 }
 
 /// Makes redactors of a guard for the streams of sessions.

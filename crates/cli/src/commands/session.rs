@@ -17,7 +17,7 @@ use co_mcp::{
     Listening, SessionAnswer, SessionEntry, SessionErrand, SessionReply, SessionScript, SessionStart,
 };
 use co_process::Spawner;
-use co_runtime::{HOST_BEGINS, session_redactor};
+use co_runtime::{HOST_BEGINS, SystemClock, session_journal, session_redactor};
 use co_sessions::HostError;
 use co_sessions::host::{HostSettings, serve};
 use serde_json::{Value, json};
@@ -54,6 +54,9 @@ pub(crate) fn session(
         SessionCommand::Attach(arguments) => {
             return attach::attach(&context, &arguments.name, arguments.replay).map(|()| Exit::Done as u8);
         }
+        SessionCommand::Events(arguments) => {
+            return events(&context, &arguments.name).map(|()| Exit::Done as u8);
+        }
         SessionCommand::Prune => {
             let names = desk::prune(&context)?;
             let lines: Vec<String> = names.iter().map(|name| format!("forgot {name}")).collect();
@@ -62,7 +65,11 @@ pub(crate) fn session(
         }
         SessionCommand::Kill(arguments) if arguments.all => {
             let ended = desk::kill_all(&context)?;
-            show(&context, &json!({ "ended": ended }), &[format!("ended {ended} sessions")]);
+            show(
+                &context,
+                &json!({ "ended": ended }),
+                &[format!("ended {ended} {}", if ended == 1 { "session" } else { "sessions" })],
+            );
             return Ok(Exit::Done as u8);
         }
         SessionCommand::Close(arguments) => desk::close_input(&context, &arguments.name)?,
@@ -94,7 +101,7 @@ fn errand(context: &Context, command: SessionCommand) -> Result<SessionErrand, C
     Ok(match command {
         SessionCommand::Start(arguments) => {
             let here = context.environment.current_directory().unwrap_or(&context.layout.root);
-            let cwd = here.join(arguments.cwd.as_deref().unwrap_or(""));
+            let cwd = arguments.cwd.map_or_else(|| here.to_owned(), |cwd| here.join(cwd));
             let cwd = cwd.to_str().ok_or_else(|| {
                 CliError::new(Exit::Usage, format!("the path `{}` is no UTF-8", cwd.display()))
             })?;
@@ -147,6 +154,7 @@ fn errand(context: &Context, command: SessionCommand) -> Result<SessionErrand, C
         SessionCommand::List => SessionErrand::List,
         SessionCommand::Attach(_)
         | SessionCommand::Close(_)
+        | SessionCommand::Events(_)
         | SessionCommand::Prune
         | SessionCommand::Host => return Err(CliError::new(Exit::Bug, "the command was taken before")),
     })
@@ -226,6 +234,20 @@ fn show_answer(context: &Context, answer: SessionAnswer) -> Result<u8, CliError>
         }
         SessionAnswer::NeedsConsent { reason } => Err(CliError::new(Exit::Refused, reason)),
     }
+}
+
+/// Prints what was recorded of a session, as it is: one JSON object a line.
+fn events(context: &Context, session: &str) -> Result<(), CliError> {
+    let mut file = desk::events(context, session)?;
+    let mut data = Data::exact();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = file.read(&mut buffer).map_err(|error| CliError::of(Exit::Setup, &error))?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        data.bytes(bytes);
+    }
+    data.flush();
+    Ok(())
 }
 
 /// The exit code of a script, as a shell would pass it on.
@@ -329,7 +351,7 @@ fn host(context: &Context, spawner: Option<Spawner>) -> Result<(), CliError> {
     say(HOST_BEGINS);
     let settings = HostSettings {
         idle_timeout: IDLE,
-        listener: Arc::new(|_event| {}),
+        listener: session_journal(Arc::new(SystemClock), host.logs(), ""),
         redactor: Some(session_redactor(&guard)),
         confiner: Some(desk::confiner(context)?),
     };

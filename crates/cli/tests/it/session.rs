@@ -1,5 +1,6 @@
 //! Live sessions, driven as a person does: every command is a process of its own.
 
+mod confined;
 mod keeping;
 mod stages;
 
@@ -21,6 +22,20 @@ impl Desk {
 
     fn with_pipelines(pipelines: &str) -> Self {
         Self { project: Project::with_pipelines(pipelines) }
+    }
+
+    /// A person's own Codex settings, and rules.
+    fn with_settings(settings: &str, rules: &str) -> Self {
+        Self::new().settled(settings, rules)
+    }
+
+    fn settled(mut self, settings: &str, rules: &str) -> Self {
+        let home = self.path("../codex-home");
+        std::fs::create_dir_all(home.join("rules")).unwrap();
+        std::fs::write(home.join("config.toml"), settings).unwrap();
+        std::fs::write(home.join("rules/default.rules"), rules).unwrap();
+        self.project.set("CODEX_HOME", home);
+        self
     }
 
     /// Starts a shell.

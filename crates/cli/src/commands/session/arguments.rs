@@ -46,6 +46,8 @@ pub(crate) enum SessionCommand {
     Kill(KillArguments),
     /// List sessions, also those that have ended
     List,
+    /// Print what happened in a session, one JSON event a line
+    Events(NameArguments),
     /// Forget sessions that have ended, with their logs
     Prune,
     /// Keep the sessions of this repository and user

@@ -1,6 +1,8 @@
 //! Does things with sessions: weighs them, then tells the host. The same for the command line and for MCP clients.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,6 +115,15 @@ pub(crate) fn close_input(context: &Context, session: &str) -> Result<SessionAns
     Ok(done(session, "input_closed"))
 }
 
+/// Opens what was recorded of a session, also of one that has ended.
+pub(crate) fn events(context: &Context, session: &str) -> Result<File, CliError> {
+    let id = id_of(session)?;
+    match File::open(host(context)?.events(&id)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(unknown(&id)),
+        opened => opened.map_err(|error| CliError::of(Exit::Setup, &error)),
+    }
+}
+
 /// Forgets the sessions that have ended, and removes their logs; returns their names.
 pub(crate) fn prune(context: &Context) -> Result<Vec<String>, CliError> {
     let host = host(context)?;
@@ -126,6 +137,7 @@ pub(crate) fn prune(context: &Context) -> Result<Vec<String>, CliError> {
         // What is left behind is found by nobody, and removed with its folder.
         drop(std::fs::remove_file(capture.log));
         drop(std::fs::remove_file(capture.index));
+        drop(std::fs::remove_file(host.events(name)));
     }
     Ok(names.iter().map(ToString::to_string).collect())
 }
@@ -221,7 +233,8 @@ fn begin(context: &Context, start: &SessionStart, word: Word<'_>) -> Result<Sess
     if start.argv.is_empty() {
         return Err(CliError::new(Exit::Usage, "there is no program to start"));
     }
-    let cwd: PathBuf = context.layout.root.join(start.cwd.as_deref().unwrap_or(""));
+    let root = &context.layout.root;
+    let cwd = start.cwd.as_ref().map_or_else(|| root.clone(), |cwd| root.join(cwd));
     let policy = context.tool_policy(word.policy)?;
     let wanted = Wanted {
         session: id.as_str(),

@@ -3,10 +3,10 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Desk;
-use crate::support::{Project, wait_for};
+use crate::support::wait_for;
 
 #[test]
 fn what_one_script_sets_is_there_for_the_next() {
@@ -23,20 +23,20 @@ fn what_one_script_sets_is_there_for_the_next() {
 #[test]
 fn a_script_past_its_time_is_interrupted_and_the_shell_goes_on() {
     let desk = Desk::new();
-    desk.shell("dev");
+    desk.run(&["session", "start", "--name", "dev", "--tty", "--", "/bin/sh"]).expect(0);
+    assert_eq!(desk.script("dev", "export KEPT=still").0, 0);
     let late =
         desk.run(&["session", "run", "dev", "sleep 600", "--timeout", "200ms", "--json"]).expect(12).json();
     assert_eq!((&late["ended"], &late["shell_lives"]), (&json!("timed_out"), &json!(true)), "{late}");
-    assert_eq!(desk.script("dev", "echo back"), (0, "back\n".to_owned()));
+    assert_eq!(desk.script("dev", "echo $KEPT"), (0, "still\n".to_owned()));
 }
 
 #[test]
 fn a_program_reads_what_is_written_until_its_input_is_closed() {
     let desk = Desk::new();
     desk.run(&["session", "start", "--name", "cat", "--", "cat"]).expect(0);
-    let reply =
-        desk.run(&["session", "write", "cat", "--text", "hello", "--enter", "--yield", "10000", "--json"]);
-    assert_eq!(reply.expect(0).json()["output"], "hello\n");
+    let reply = desk.run(&["session", "write", "cat", "--text", "hello", "--enter"]).expect(0);
+    assert_eq!(desk.with_rest("cat", reply.stdout), "hello\n");
     let mut writing = desk
         .command(&["session", "write", "cat"])
         .stdin(Stdio::piped())
@@ -44,7 +44,8 @@ fn a_program_reads_what_is_written_until_its_input_is_closed() {
         .spawn()
         .unwrap();
     writing.stdin.take().unwrap().write_all(b"piped\n").unwrap();
-    assert_eq!(writing.wait_with_output().unwrap().stdout, b"piped\n");
+    let reply = String::from_utf8(writing.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(desk.with_rest("cat", reply), "piped\n");
     desk.run(&["session", "close", "cat"]).expect(0);
     let ended = wait_for("the program ends with its input", || {
         Some(desk.listed("cat")).filter(|entry| entry["running"] == false)
@@ -113,25 +114,29 @@ fn a_secret_is_taken_out_of_reply_and_log() {
     desk.shell("dev");
     let (code, output) = desk.script("dev", &format!("printf 'ghp_%s\\n' {}", &SECRET[4..]));
     assert!(code == 0 && output.contains("[redacted:") && !output.contains(SECRET), "{output}");
-    desk.run(&["session", "write", "dev", "--text", &format!("echo {SECRET}"), "--enter", "--yield", "1000"]);
+    desk.run(&["session", "write", "dev", "--text", &format!("echo {SECRET}"), "--enter"]);
     let log = desk.listed("dev")["log"].as_str().unwrap().to_owned();
-    let log = std::fs::read_to_string(log).unwrap();
+    let log = wait_for("the shell has answered", || {
+        std::fs::read_to_string(&log).ok().filter(|log| log.ends_with('\n'))
+    });
     assert!(log.contains("[redacted:") && !log.contains(SECRET), "{log}");
 }
 
 #[test]
 fn a_rule_holds_in_a_session() {
-    let mut desk = Desk { project: Project::empty() };
-    let home = desk.path("../codex-home");
-    std::fs::create_dir_all(home.join("rules")).unwrap();
     let rules = "prefix_rule(pattern=[\"curl\"], decision=\"forbidden\")\nprefix_rule(pattern=[\"git\", \"push\"], decision=\"prompt\")\n";
-    std::fs::write(home.join("rules/default.rules"), rules).unwrap();
-    desk.project.set("CODEX_HOME", &home);
+    let desk = Desk::with_settings("", rules);
     desk.shell("dev");
     let forbidden = desk.run(&["session", "run", "dev", "true && curl example.invalid"]).expect(11);
     assert!(forbidden.stderr.contains("rejected"), "{forbidden:?}");
     let asked = desk.run(&["session", "run", "dev", "git push"]).expect(11);
     assert!(asked.stderr.contains("nobody to ask"), "{asked:?}");
+    // Whoever asks nobody refuses at once.
+    let never = desk.run(&["session", "run", "dev", "git push", "--approval-policy", "never"]).expect(11);
+    assert!(never.stderr.contains("AskForApproval is set to Never"), "{never:?}");
+    let typed =
+        desk.run(&["session", "write", "dev", "--text", "curl example.invalid", "--enter"]).expect(11);
+    assert!(typed.stderr.contains("rejected"), "{typed:?}");
     desk.run(&["session", "start", "--", "curl", "example.invalid"]).expect(11);
 }
 
@@ -143,12 +148,159 @@ fn a_terminal_session_has_a_terminal_of_the_size_it_was_given() {
     desk.run(&start).expect(0);
     assert_eq!(desk.listed("t")["tty"], true);
     desk.run(&["session", "resize", "t", "--rows", "40", "--columns", "100"]).expect(0);
-    let seen =
-        desk.run(&["session", "write", "t", "--text", "stty size", "--enter", "--yield", "1000"]).expect(0);
-    assert!(seen.stdout.contains("40 100"), "{seen:?}");
+    let mut seen = desk.run(&["session", "write", "t", "--text", "stty size", "--enter"]).expect(0).stdout;
+    wait_for("the size is shown", || {
+        seen += &desk.run(&["session", "poll", "t", "--yield", "0"]).expect(0).stdout;
+        seen.contains("40 100").then_some(())
+    });
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_the_session_and_its_output() {
+    let desk = Desk::new();
+    desk.run(&["session", "start", "--name", "cat", "--", "/bin/sh", "-c", "echo up; exec cat"]).expect(0);
+    let mut waiting = desk.spawn(&["session", "poll", "cat", "--yield", "300000"]);
+    // It has a thread of the host once it waits.
+    wait_for("the client waits", || (desk.clients_of_host() > 0).then_some(()));
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    let reply = desk.run(&["session", "write", "cat", "--text", "still", "--enter"]).expect(0);
+    assert_eq!(desk.with_rest("cat", reply.stdout), "still\n");
+}
+
+#[test]
+fn two_clients_at_once_take_turns() {
+    let desk = Desk::new();
+    desk.shell("dev");
+    let script = "before=$(cat count 2>/dev/null || echo 0); sleep 0.05; echo $((before + 1)) > count";
+    let clients: Vec<_> = (0..4).map(|_| desk.spawn(&["session", "run", "dev", script])).collect();
+    for mut client in clients {
+        assert!(client.wait().unwrap().success());
+    }
+    assert_eq!(desk.script("dev", "cat count"), (0, "4\n".to_owned()));
+}
+
+#[test]
+fn what_is_cut_is_counted_to_the_byte() {
+    let desk = Desk::new();
+    desk.shell("dev");
+    let script = "head -c 1288895 /dev/zero | tr '\\0' x";
+    let flood =
+        desk.run(&["session", "run", "dev", script, "--max-output-tokens", "100", "--json"]).expect(0).json();
+    assert_eq!(flood["omitted_bytes"], 240_319);
+    let kept = (1_usize << 20) + "\n... 240319 bytes omitted ...\n".len();
+    assert_eq!(flood["original_token_count"], json!(kept.div_ceil(4)));
+    let output = flood["output"].as_str().unwrap();
+    assert!(output.starts_with("Warning: truncated output") && output.len() < 600, "{output}");
+    // Half a code point at either end of what is shown is left out too.
+    let wide =
+        desk.run(&["session", "run", "dev", "printf '€€€€€€€€€'", "--max-output-tokens", "2", "--json"]);
+    let wide = wide.expect(0).json();
+    assert!(wide["output"].as_str().unwrap().ends_with("\n\n€…5 tokens truncated…€"), "{wide}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_the_reason() {
+    let desk = Desk::new();
+    desk.shell("dev");
+    for name in ["..", "a/b", "-", "é", &"x".repeat(65), "a\u{1b}[31m", ""] {
+        let expected = if name == "-" { 4 } else { 2 };
+        let refused = desk.run(&["session", "poll", "--", name]).expect(expected);
+        assert!(!refused.stderr.contains('\u{1b}') || name.is_empty(), "{refused:?}");
+    }
+    let mut writing = desk
+        .command(&["session", "write", "dev"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may hang up before it has read all of it.
+    drop(writing.stdin.take().unwrap().write_all(&vec![b'x'; (16 << 20) + 1]));
+    let ended = writing.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("more than 16777216 bytes"));
+    desk.run(&["session", "write", "dev", "--text", ""]).expect(2);
+    desk.run(&["session", "resize", "dev", "--rows", "0", "--columns", "1"]).expect(2);
+    let flat = desk.run(&["session", "resize", "dev", "--rows", "1", "--columns", "1"]).expect(11);
+    assert!(flat.stderr.contains("no terminal"), "{flat:?}");
+    let missing = desk.run(&["session", "start", "--", "no-such-program"]).expect(3);
+    assert!(missing.stderr.contains("`no-such-program` was not found"), "{missing:?}");
+    desk.run(&["session", "start", "--cwd", "nowhere", "--", "true"]).expect(3);
+    desk.run(&["session", "kill", "dev"]).expect(0);
+    for command in [&["write", "dev", "--text", "x"][..], &["run", "dev", "true"], &["signal", "dev", "TERM"]]
+    {
+        let dead = desk.run(&[&["session"], command].concat()).expect(11);
+        assert!(dead.stderr.contains("has ended"), "{dead:?}");
+    }
+}
+
+#[test]
+fn a_signal_reaches_the_program() {
+    let desk = Desk::new();
+    let line = "trap 'echo caught; exit 9' USR1; echo ready; while :; do sleep 0.05; done";
+    let ready = desk.run(&[
+        "session", "start", "--name", "s", "--yield", "30000", "--json", "--", "/bin/sh", "-c", "exit 4",
+    ]);
+    let ready = ready.expect(0).json();
+    assert_eq!(
+        (&ready["ended"], &ready["exit_code"]),
+        (&json!("exited"), &json!(4)),
+        "an exit ends the wait"
+    );
+    desk.run(&["session", "start", "--name", "s", "--", "/bin/sh", "-c", line]).expect(0);
+    wait_for("the trap is set", || (desk.listed("s")["output_bytes"] == 6).then_some(()));
+    desk.run(&["session", "signal", "s", "SIGUSR1"]).expect(0);
+    let ended = wait_for("the program has ended", || {
+        Some(desk.listed("s")).filter(|entry| entry["running"] == false)
+    });
+    assert_eq!(ended["exit_code"], 9);
+}
+
+#[test]
+fn everything_that_happened_is_on_record() {
+    let desk = Desk::new();
+    desk.shell("dev");
+    desk.script("dev", "echo seen");
+    desk.run(&["session", "write", "dev", "--text", "echo typed", "--enter", "--yield", "1000"]).expect(0);
+    desk.run(&["session", "kill", "dev"]).expect(0);
+    let events = desk.run(&["session", "events", "dev"]).expect(0).stdout;
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event["kind"]["event"].as_str().unwrap()).collect();
+    assert_eq!((kinds[0], *kinds.last().unwrap()), ("begin", "end"), "{kinds:?}");
+    let of = |kind: &str, text: &str| {
+        events.iter().any(|event| event["kind"]["event"] == kind && event["kind"]["text"] == text)
+    };
+    assert!(of("script", "echo seen") && of("output", "seen\n") && of("input", "echo typed\n"), "{events:?}");
+    assert!(events.iter().zip(1..).all(|(event, sequence)| event["sequence"] == sequence));
+    assert!(
+        events
+            .windows(2)
+            .all(|pair| pair[0]["at_ms"].as_u64().unwrap() <= pair[1]["at_ms"].as_u64().unwrap())
+    );
+    assert_eq!(events.last().unwrap()["kind"]["exit"], "killed");
+    desk.run(&["session", "prune"]).expect(0);
+    desk.run(&["session", "events", "dev"]).expect(4);
 }
 
 impl Desk {
+    /// What a program wrote, as a whole line: the machine may have been too busy for it to come with the first reply.
+    fn with_rest(&self, session: &str, mut output: String) -> String {
+        wait_for("the line has come", || {
+            if !output.ends_with('\n') {
+                output += &self.run(&["session", "poll", session]).expect(0).stdout;
+            }
+            output.ends_with('\n').then(|| output.clone())
+        })
+    }
+
+    /// How many threads of the host serve a client.
+    fn clients_of_host(&self) -> usize {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.host_pid().as_raw_pid())).unwrap();
+        let names =
+            threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "client").count()
+    }
+
     /// The process that keeps the sessions: whoever holds its lock.
     fn host_pid(&self) -> rustix::process::Pid {
         let root = self.root().to_string_lossy().into_owned();

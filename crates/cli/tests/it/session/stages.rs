@@ -1,8 +1,9 @@
 //! Stages that share a live session, and stages on a terminal.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Desk;
+use crate::support::wait_for;
 
 fn pipeline(stages: &str) -> Desk {
     Desk::with_pipelines(&format!(r#"[{{ "id": "main", "stages": {stages} }}]"#))
@@ -79,11 +80,124 @@ fn a_secret_in_a_session_stage_is_in_no_log() {
 #[test]
 fn a_stage_on_a_terminal_sees_one() {
     let desk = pipeline(
-        r#"[{ "id": "with", "command": "test -t 1 && stty size", "tty": true },
+        r#"[{ "id": "with", "command": "test -t 1 && stty size <&1", "tty": true },
             { "id": "without", "command": "test ! -t 1" }]"#,
     );
     let run = run(&desk, 0);
     assert!(output(&desk, &run, "with").contains("24 80"));
     let manifest: Value = desk.manifest(&run);
     assert_eq!(manifest["status"], "succeeded");
+}
+
+const WRITE: &str = "sandbox_mode = \"workspace-write\"\n[sandbox_workspace_write]\nexclude_slash_tmp = true\nexclude_tmpdir_env_var = true\n";
+
+const SHARED: &str = r#"[{ "id": "set", "command": "export WORD=kept; echo x > inside", "session": "dev" },
+    { "id": "use", "command": "cat inside; echo $WORD", "session": "dev" },
+    { "id": "out", "command": "echo $WORD > ../outside", "session": "dev", "allow_failure": true },
+    { "id": "after", "command": "echo $WORD", "session": "dev" }]"#;
+
+#[test]
+fn a_shared_shell_is_in_the_sandbox_of_the_settings_and_the_record_says_so() {
+    let desk = pipeline(SHARED).settled(WRITE, "");
+    let run = desk.run(&["start", "main", "--json", "--approval-policy", "never"]).expect(0).run_id();
+    assert_eq!(output(&desk, &run, "use"), "x\nkept\n");
+    assert!(output(&desk, &run, "out").contains("Read-only file system"));
+    assert!(!desk.path("../outside").exists());
+    for stage in desk.manifest(&run)["commands"].as_array().unwrap() {
+        let sandbox = &stage["attempts"][0]["sandbox"];
+        assert_eq!(sandbox["mode"], "workspace-write", "{stage:#}");
+        assert_ne!(sandbox["layers"], json!([]), "{stage:#}");
+    }
+    let record =
+        std::fs::read_to_string(desk.path(&format!(".runs/local/cli/{run}/logs/session-dev.events.jsonl")));
+    let record = record.unwrap();
+    let last: Value = serde_json::from_str(record.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["kind"]["event"], &last["kind"]["exit"]),
+        (&json!("end"), &json!("killed")),
+        "{record}"
+    );
+}
+
+#[test]
+fn what_may_leave_the_sandbox_runs_in_another_shell() {
+    let desk = pipeline(SHARED).settled(WRITE, "");
+    let mut start = desk.spawn(&["start", "main"]);
+    wait_for("the question is open", || {
+        (desk.run(&["answer", "--stage", "out", "yes"]).code() == 0).then_some(())
+    });
+    assert_eq!(start.wait().unwrap().code(), Some(0));
+    // Nothing of the first shell is there, and the first goes on as it was.
+    assert_eq!(std::fs::read_to_string(desk.path("../outside")).unwrap(), "\n");
+    let run = desk.run(&["runs", "--json"]).expect(0).json()[0]["run_id"].as_str().unwrap().to_owned();
+    assert_eq!(output(&desk, &run, "after"), "kept\n");
+}
+
+#[test]
+fn a_stage_does_not_use_a_session_that_may_do_more() {
+    let desk = pipeline(
+        r#"[{ "id": "free", "command": "true", "session": "dev", "sandbox": "danger-full-access" },
+            { "id": "held", "command": "true", "session": "dev", "sandbox": "read-only" }]"#,
+    );
+    let run = run(&desk, 10);
+    let commands = desk.manifest(&run)["commands"].to_string();
+    assert!(commands.contains("runs in another sandbox (danger-full-access)"), "{commands}");
+}
+
+#[test]
+fn a_rule_holds_for_a_stage_in_a_session() {
+    let desk = pipeline(r#"[{ "id": "ask", "command": "touch asked", "session": "dev" }]"#)
+        .settled("approval_policy = \"never\"", "prefix_rule(pattern=[\"touch\"], decision=\"prompt\")");
+    run(&desk, 11);
+    assert!(!desk.path("asked").exists());
+}
+
+#[test]
+fn no_shell_outlives_a_killed_run() {
+    let desk =
+        pipeline(r#"[{ "id": "slow", "command": "echo $$ > pid; exec sleep 600", "session": "dev" }]"#);
+    let mut start = desk.spawn(&["start", "main"]);
+    let pid = wait_for("the shell runs", || {
+        std::fs::read_to_string(desk.path("pid")).ok()?.trim().parse::<i32>().ok()
+    });
+    start.kill().unwrap();
+    start.wait().unwrap();
+    wait_for("the shell is gone", || gone(pid).then_some(()));
+}
+
+#[test]
+fn a_cancel_ends_what_runs_in_a_session() {
+    let desk = pipeline(r#"[{ "id": "slow", "command": "echo $$ > pid; sleep 600", "session": "dev" }]"#);
+    let mut start = desk.spawn(&["start", "main"]);
+    let pid = wait_for("the shell runs", || {
+        std::fs::read_to_string(desk.path("pid")).ok()?.trim().parse::<i32>().ok()
+    });
+    desk.run(&["cancel"]).expect(0);
+    assert_eq!(start.wait().unwrap().code(), Some(14));
+    assert!(gone(pid));
+}
+
+#[test]
+fn a_persistent_session_is_stopped_with_its_stage_and_shared_between_runs() {
+    let stages = |command: &str| {
+        format!(
+            r#"[{{ "id": "main", "stages": [{{ "id": "one", "command": "{command}", "session": {{ "id": "long", "persist": true }} }}] }}]"#
+        )
+    };
+    let desk = Desk::with_pipelines(&stages("export COUNT=$((COUNT + 1)); echo $COUNT"));
+    for count in ["1\n", "2\n"] {
+        let run = run(&desk, 0);
+        assert_eq!(output(&desk, &run, "one"), count);
+    }
+    // The mark by which leftovers of a run are found is in no shell that may stay.
+    assert_eq!(desk.script("long", "echo ${CODEX_ORCHESTRATOR_RUN_ID-none}"), (0, "none\n".to_owned()));
+    desk.write_pipelines(&stages("touch begun; sleep 600"));
+    let mut start = desk.spawn(&["start", "main"]);
+    wait_for("the script runs", || desk.path("begun").exists().then_some(()));
+    desk.run(&["cancel"]).expect(0);
+    assert_eq!(start.wait().unwrap().code(), Some(14));
+}
+
+fn gone(pid: i32) -> bool {
+    rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid).unwrap()).is_err()
 }
