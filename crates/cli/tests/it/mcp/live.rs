@@ -62,14 +62,16 @@ fn a_session_lives_its_whole_life() {
             client.tool("session_resize", json!({ "session": "dev", "rows": 40, "columns": 100 })),
             json!({ "session": "dev", "done": "resized" })
         );
-        let mut seen = client.tool("session_write", json!({ "session": "dev", "text": "stty size; cat\n" }))
-            ["output"]
-            .to_string();
-        wait_for("the size is shown", || {
-            seen += client.tool("session_poll", json!({ "session": "dev", "yield_ms": 5000 }))["output"]
-                .as_str()
-                .unwrap();
-            seen.contains("40 100").then_some(())
+        let write = |text: &str| client.tool("session_write", json!({ "session": "dev", "text": text }));
+        let mut seen = write("stty size; cat\n")["output"].as_str().unwrap().to_owned();
+        // The terminal echoes it, and the program that is to be interrupted says it once more.
+        seen += write("ping\n")["output"].as_str().unwrap();
+        wait_for("the program answers", || {
+            if seen.matches("ping").count() < 2 {
+                let more = client.tool("session_poll", json!({ "session": "dev", "yield_ms": 5000 }));
+                seen += more["output"].as_str().unwrap();
+            }
+            (seen.contains("40 100") && seen.matches("ping").count() >= 2).then_some(())
         });
         client.tool("session_signal", json!({ "session": "dev", "signal": "INT" }));
         let back = client.tool("session_run", json!({ "session": "dev", "script": "echo back" }));

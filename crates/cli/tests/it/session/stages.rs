@@ -15,6 +15,13 @@ fn run(desk: &Desk, code: i32) -> String {
     desk.run(&["start", "main", "--json"]).expect(code).run_id()
 }
 
+/// The run that was started last.
+#[track_caller]
+fn newest(desk: &Desk) -> String {
+    let runs = desk.run(&["runs", "--json"]).expect(0).json();
+    runs[0]["run_id"].as_str().expect("a run").to_owned()
+}
+
 fn output(desk: &Desk, run: &str, stage: &str) -> String {
     desk.run(&["logs", "--run", run, "--stage", stage, "--raw"]).expect(0).stdout
 }
@@ -124,12 +131,14 @@ fn what_may_leave_the_sandbox_runs_in_another_shell() {
     let desk = pipeline(SHARED).settled(WRITE, "");
     let mut start = desk.spawn(&["start", "main"]);
     wait_for("the question is open", || {
-        (desk.run(&["answer", "--stage", "out", "yes"]).code() == 0).then_some(())
+        let runs = desk.run(&["runs", "--json"]);
+        let run = serde_json::from_str::<Value>(&runs.stdout).ok()?[0]["run_id"].as_str()?.to_owned();
+        (desk.run(&["answer", "--run", &run, "--stage", "out", "yes"]).code() == 0).then_some(())
     });
     assert_eq!(start.wait().unwrap().code(), Some(0));
     // Nothing of the first shell is there, and the first goes on as it was.
     assert_eq!(std::fs::read_to_string(desk.path("../outside")).unwrap(), "\n");
-    let run = desk.run(&["runs", "--json"]).expect(0).json()[0]["run_id"].as_str().unwrap().to_owned();
+    let run = newest(&desk);
     assert_eq!(output(&desk, &run, "after"), "kept\n");
 }
 
@@ -148,8 +157,10 @@ fn a_stage_does_not_use_a_session_that_may_do_more() {
 fn a_rule_holds_for_a_stage_in_a_session() {
     let desk = pipeline(r#"[{ "id": "ask", "command": "touch asked", "session": "dev" }]"#)
         .settled("approval_policy = \"never\"", "prefix_rule(pattern=[\"touch\"], decision=\"prompt\")");
-    run(&desk, 11);
+    let run = run(&desk, 10);
     assert!(!desk.path("asked").exists());
+    let commands = desk.manifest(&run)["commands"].to_string();
+    assert!(commands.contains("AskForApproval is set to Never"), "{commands}");
 }
 
 #[test]
@@ -172,7 +183,7 @@ fn a_cancel_ends_what_runs_in_a_session() {
     let pid = wait_for("the shell runs", || {
         std::fs::read_to_string(desk.path("pid")).ok()?.trim().parse::<i32>().ok()
     });
-    desk.run(&["cancel"]).expect(0);
+    desk.run(&["cancel", "--run", &newest(&desk)]).expect(0);
     assert_eq!(start.wait().unwrap().code(), Some(14));
     assert!(gone(pid));
 }
@@ -194,7 +205,7 @@ fn a_persistent_session_is_stopped_with_its_stage_and_shared_between_runs() {
     desk.write_pipelines(&stages("touch begun; sleep 600"));
     let mut start = desk.spawn(&["start", "main"]);
     wait_for("the script runs", || desk.path("begun").exists().then_some(()));
-    desk.run(&["cancel"]).expect(0);
+    desk.run(&["cancel", "--run", &newest(&desk)]).expect(0);
     assert_eq!(start.wait().unwrap().code(), Some(14));
 }
 
