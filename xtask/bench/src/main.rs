@@ -49,6 +49,8 @@ enum What {
     EventLog,
     /// Memory of 200 runs at once.
     ManyRuns,
+    /// A line through a live session and back.
+    Session,
 }
 
 impl What {
@@ -60,6 +62,7 @@ impl What {
             Self::Output => rows::output::measure(product, rounds.div_ceil(3)),
             Self::EventLog => rows::event_log::measure(rounds),
             Self::ManyRuns => rows::many_runs::measure(product),
+            Self::Session => rows::session::measure(product, rounds),
         }
     }
 }
