@@ -52,7 +52,7 @@ pub(crate) fn session(
     let answer = match command {
         SessionCommand::Host => return host(&context, spawner).map(|()| Exit::Done as u8),
         SessionCommand::Attach(arguments) => {
-            return attach::attach(&context, &arguments.name, arguments.replay).map(|()| Exit::Done as u8);
+            return attach::attach(&context, &arguments).map(|()| Exit::Done as u8);
         }
         SessionCommand::Events(arguments) => {
             return events(&context, &arguments.name).map(|()| Exit::Done as u8);

@@ -3,6 +3,7 @@
 mod confined;
 mod keeping;
 mod stages;
+mod terminal;
 
 use std::ops::Deref;
 

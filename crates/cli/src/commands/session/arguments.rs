@@ -34,7 +34,7 @@ pub(crate) enum SessionCommand {
     /// Run a script inside a session's shell; what it sets stays set
     #[command(after_help = RUN_HELP)]
     Run(RunArguments),
-    /// Connect this terminal with a session; Ctrl-] detaches
+    /// Connect this terminal with a session; Ctrl-] detaches (Ctrl-D from one without a terminal)
     Attach(AttachArguments),
     /// Give a session's terminal another size
     Resize(ResizeArguments),
@@ -139,6 +139,8 @@ pub(crate) struct AttachArguments {
     /// How many bytes of its latest output to show first
     #[arg(long, value_name = "BYTES", default_value_t = 4096)]
     pub(crate) replay: u64,
+    #[command(flatten)]
+    pub(crate) policy: PolicyOptions,
 }
 
 #[derive(Debug, Args)]

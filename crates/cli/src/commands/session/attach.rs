@@ -9,7 +9,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use signal_hook::consts::SIGWINCH;
 use signal_hook::iterator::Signals;
 
-use super::desk::{reach, refused};
+use super::arguments::AttachArguments;
+use super::desk::{reach_to_type, refused};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::warn;
@@ -17,14 +18,22 @@ use crate::output::warn;
 /// Ctrl-], which detaches.
 const DETACH: u8 = 0x1d;
 
-/// Attaches until the session ends, the person detaches, or standard input ends.
-pub(crate) fn attach(context: &Context, session: &str, replay_bytes: u64) -> Result<(), CliError> {
-    let (connection, id) = reach(context, session)?;
-    let attachment = connection.attach(&id, replay_bytes).map_err(|error| refused(&error))?;
+/// Attaches until the session ends or the person detaches.
+pub(crate) fn attach(context: &Context, arguments: &AttachArguments) -> Result<(), CliError> {
+    // What is typed is not weighed, because a person types it. Whoever pipes is no person.
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(CliError::new(Exit::Usage, "a session is attached to a terminal, and here is none")
+            .hint("codex-orchestrator session write"));
+    }
+    let session = &arguments.name;
+    let (connection, info) = reach_to_type(context, session, &arguments.policy)?;
+    let attachment = connection.attach(&info.session, arguments.replay).map_err(|error| refused(&error))?;
     let setup = |error: &dyn std::error::Error| CliError::of(Exit::Setup, error);
-    context.notes.progress(&format!("attached to `{session}`; Ctrl-] detaches"));
-    let raw = Raw::enter().map_err(|error| setup(&error))?;
+    let key = if info.tty { "Ctrl-]" } else { "Ctrl-D" };
+    context.notes.progress(&format!("attached to `{session}`; {key} detaches"));
     let input = Arc::new(Mutex::new(Some(attachment.input)));
+    // A program that reads from a pipe wants whole lines with line ends, as this terminal makes them.
+    let raw = info.tty.then(Raw::enter).transpose().map_err(|error| setup(&error))?;
     if raw.is_some() {
         resize(&input);
         let mut changes = Signals::new([SIGWINCH]).map_err(|error| setup(&error))?;
@@ -105,16 +114,13 @@ struct Raw {
 }
 
 impl Raw {
-    fn enter() -> io::Result<Option<Self>> {
+    fn enter() -> io::Result<Self> {
         let stdin = io::stdin();
-        if !stdin.is_terminal() {
-            return Ok(None);
-        }
         let before = tcgetattr(&stdin)?;
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(&stdin, OptionalActions::Drain, &raw)?;
-        Ok(Some(Self { before }))
+        Ok(Self { before })
     }
 }
 

@@ -11,7 +11,7 @@ use co_mcp::{
     Listening, SessionAnswer, SessionDone, SessionEntry, SessionErrand, SessionList, SessionReply,
     SessionScript, SessionStart,
 };
-use co_model::SandboxMode;
+use co_model::{SandboxMode, SandboxPolicy};
 use co_policy::{Declared, is_within};
 use co_process::{Limits, Shutdown, Signal, Terminal};
 use co_runtime::{SessionHost, session_confiner};
@@ -288,9 +288,7 @@ fn begin(context: &Context, start: &SessionStart, word: Word<'_>) -> Result<Sess
 
 /// Weighs what a session's shell is told, and connects to tell it.
 fn tell(context: &Context, session: &str, script: &str, word: Word<'_>) -> Result<Told, CliError> {
-    let (mut connection, id) = reach(context, session)?;
-    let list = connection.list().map_err(|error| refused(&error))?;
-    let Some(info) = list.into_iter().find(|info| info.session == id) else { return Err(unknown(&id)) };
+    let (connection, info) = look_up(context, session)?;
     let wanted = Wanted {
         session,
         argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), script.trim_end().to_owned()],
@@ -299,19 +297,44 @@ fn tell(context: &Context, session: &str, script: &str, word: Word<'_>) -> Resul
         declared: word.declared(),
     };
     let admitted = admit(&context.tool_policy(word.policy)?, wanted)?;
-    let own = info.policy();
-    if !is_within(&own, admitted.sandbox()) {
-        let (own, wanted) = (own.mode.as_str(), admitted.sandbox().mode.as_str());
-        return Err(CliError::new(
-            Exit::Refused,
-            format!("the session `{id}` runs in `{own}`, and your settings confine this to `{wanted}`"),
-        )
-        .hint("start another session: it gets the sandbox that your settings name"));
-    }
+    check_sandbox(&info, admitted.sandbox())?;
     Ok(match admitted {
         Admitted::WithConsent { reason, .. } if !word.consented => Told::NeedsConsent { reason },
-        Admitted::WithConsent { .. } | Admitted::Yes { .. } => Told::To(Box::new(connection), id),
+        Admitted::WithConsent { .. } | Admitted::Yes { .. } => Told::To(Box::new(connection), info.session),
     })
+}
+
+/// Connects to a session that a person is to type into. What is typed is theirs and not weighed; where, is.
+pub(crate) fn reach_to_type(
+    context: &Context,
+    session: &str,
+    policy: &PolicyOptions,
+) -> Result<(Connection, SessionInfo), CliError> {
+    let (connection, info) = look_up(context, session)?;
+    let sandbox = context.tool_policy(policy)?.sandbox;
+    check_sandbox(&info, sandbox.as_ref().unwrap_or(&SandboxPolicy::FULL_ACCESS))?;
+    Ok((connection, info))
+}
+
+fn look_up(context: &Context, session: &str) -> Result<(Connection, SessionInfo), CliError> {
+    let (mut connection, id) = reach(context, session)?;
+    let list = connection.list().map_err(|error| refused(&error))?;
+    let info = list.into_iter().find(|info| info.session == id).ok_or_else(|| unknown(&id))?;
+    Ok((connection, info))
+}
+
+/// A shell keeps the sandbox it was started in, and what may do less does not get into it.
+fn check_sandbox(info: &SessionInfo, wanted: &SandboxPolicy) -> Result<(), CliError> {
+    let own = info.policy();
+    if is_within(&own, wanted) {
+        return Ok(());
+    }
+    let (id, own, wanted) = (&info.session, own.mode.as_str(), wanted.mode.as_str());
+    Err(CliError::new(
+        Exit::Refused,
+        format!("the session `{id}` runs in `{own}`, and your settings confine this to `{wanted}`"),
+    )
+    .hint("start another session: it gets the sandbox that your settings name"))
 }
 
 /// What came of weighing what a session is told.
