@@ -8,7 +8,7 @@ use co_config::{Environment, Flags, Loaded, Settings};
 use co_log::RunFilter;
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::RunId;
-use co_process::{Epilogue, Spawner};
+use co_process::{Epilogue, Spawner, session_leader};
 use co_runtime::{Orchestrator, RuntimeOptions, SystemClock};
 use co_views::Layout;
 
@@ -133,7 +133,7 @@ impl Context {
             require_resume_token: settings.require_resume_token.value,
             agent_program: settings.codex.value.clone(),
             helper: std::env::current_exe().ok(),
-            guard: privacy::guard(&self.environment)?,
+            guard: privacy::guard(self)?,
             session_host: crate::commands::session::host_of(self).ok(),
         };
         Ok(Orchestrator::new(options, Arc::new(log), Arc::new(SystemClock), spawner)?)
@@ -169,6 +169,12 @@ impl Context {
             let of = self.named_task().map(|task| format!(" of task `{task}`")).unwrap_or_default();
             CliError::new(Exit::NotFound, format!("there is no run{of}")).hint("codex-orchestrator start")
         })
+    }
+
+    /// The session one works in: as it was named, else that of the terminal.
+    pub(crate) fn session(&self) -> Option<String> {
+        let named = self.settings.session.value.clone();
+        named.or_else(|| session_leader().map(|leader| leader.to_string()))
     }
 
     /// The task, when one was named.

@@ -54,7 +54,7 @@ impl Exit {
             RunOutcome::Cancelled { .. } => Self::Cancelled,
             RunOutcome::Failed { detail } if detail.ends_with(":timed-out") => Self::TimedOut,
             RunOutcome::Failed { detail }
-                if detail.ends_with(":denied") || detail.ends_with(":unanswered") =>
+                if [":denied", ":unanswered", ":refused"].iter().any(|end| detail.ends_with(end)) =>
             {
                 Self::Refused
             }

@@ -11,6 +11,7 @@ mod output;
 mod policy;
 mod privacy;
 mod progress;
+mod prompt;
 mod screen;
 mod signals;
 mod telemetry;

@@ -130,7 +130,7 @@ fn overrides(context: &Context, options: &PolicyOptions, settings: &CodexSetting
         writable_roots: options
             .writable_root
             .iter()
-            .map(|path| said(absolute(path), Direction::Widen, "--writable-root"))
+            .map(|path| said(absolute(path), direction, "--writable-root"))
             .collect(),
         accept_weaker_sandbox: options
             .accept_weaker_sandbox

@@ -106,6 +106,17 @@ pub struct Settings {
     pub codex: Setting<Option<PathBuf>>,
     /// Who is asking; `cli` by default.
     pub actor: Setting<Actor>,
+    /// The name of the session one works in; consents for a session hold where it is the same. The
+    /// terminal's own session when nobody named one.
+    pub session: Setting<Option<String>>,
+    /// The mode of the privacy guard, as it was written; enforcing when nobody says otherwise.
+    pub privacy_guard: Setting<Option<String>>,
+    /// Names of variables, separated by commas, whose values must never be seen.
+    pub secret_variables: Setting<Option<String>>,
+    /// Patterns of what must never be seen, by name; from the user's file alone.
+    pub secret_patterns: Vec<(String, String)>,
+    /// Patterns of what may be seen although it looks like a secret, by name.
+    pub allowed_patterns: Vec<(String, String)>,
 }
 
 /// One row of `config explain`.
@@ -262,6 +273,11 @@ const REQUIRE_RESUME_TOKEN: Places = Places {
 const CODEX: Places = Places { setting: "codex", flag: None, variable: "CODEX_ORCHESTRATOR_CODEX" };
 const ACTOR: Places =
     Places { setting: "actor", flag: Some("--actor"), variable: "CODEX_ORCHESTRATOR_ACTOR" };
+const SESSION: Places = Places { setting: "session", flag: None, variable: "CODEX_ORCHESTRATOR_SESSION" };
+const PRIVACY_GUARD: Places =
+    Places { setting: "privacy_guard", flag: None, variable: "CODEX_PRIVACY_GUARD_MODE" };
+const SECRET_VARIABLES: Places =
+    Places { setting: "secret_variables", flag: None, variable: "CODEX_ORCHESTRATOR_SECRET_VARIABLES" };
 
 impl Settings {
     /// Resolves every setting from its layers.
@@ -301,6 +317,11 @@ impl Settings {
             require_resume_token: layers.truth(&REQUIRE_RESUME_TOKEN)?,
             codex: resolve_codex(&layers, &root.value)?,
             actor: resolve_actor(&layers, flags.actor.as_deref())?,
+            session: optional(layers.text(&SESSION, None)?),
+            privacy_guard: optional(layers.text(&PRIVACY_GUARD, None)?),
+            secret_variables: optional(layers.text(&SECRET_VARIABLES, None)?),
+            secret_patterns: file.table("secret_patterns"),
+            allowed_patterns: file.table("allowed_patterns"),
             root,
         })
     }
@@ -327,6 +348,9 @@ impl Settings {
             row("require_resume_token", &self.require_resume_token, |truth| Some(truth.to_string())),
             row("codex", &self.codex, |codex| codex.as_ref().and_then(path)),
             row("actor", &self.actor, |actor| Some(actor.to_string())),
+            row("session", &self.session, Clone::clone),
+            row("privacy_guard", &self.privacy_guard, Clone::clone),
+            row("secret_variables", &self.secret_variables, Clone::clone),
         ]
     }
 }

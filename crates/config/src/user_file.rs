@@ -14,8 +14,22 @@ use crate::settings::SettingsError;
 const LONGEST_FILE: u64 = 256 * 1024;
 
 /// Keys of the file. What belongs to one invocation (root, task, target) is not among them.
-const KEYS: [&str; 7] =
-    ["runs_dir", "out_dir", "heartbeat_interval", "stale_after", "require_resume_token", "codex", "actor"];
+const KEYS: [&str; 9] = [
+    "runs_dir",
+    "out_dir",
+    "heartbeat_interval",
+    "stale_after",
+    "require_resume_token",
+    "codex",
+    "actor",
+    "privacy_guard",
+    "secret_variables",
+];
+
+/// Tables of the file: texts by names that the person chooses.
+const TABLES: [&str; 2] = ["secret_patterns", "allowed_patterns"];
+/// The most entries of one table.
+const MOST_ENTRIES: usize = 200;
 
 /// A value of the file and the line it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +42,25 @@ pub(crate) struct UserValue {
 #[derive(Debug, Default)]
 pub(crate) struct UserFile {
     pub(crate) path: PathBuf,
-    values: Vec<(&'static str, UserValue)>,
+    values: Values,
+}
+
+/// What a file says, in its order.
+#[derive(Debug, Default)]
+struct Values {
+    single: Vec<(&'static str, UserValue)>,
+    named: Vec<(&'static str, String, UserValue)>,
 }
 
 impl UserFile {
+    /// The entries of a table: names and values, in the order of the file.
+    pub(crate) fn table(&self, table: &str) -> Vec<(String, String)> {
+        let entries = self.values.named.iter().filter(|(name, ..)| *name == table);
+        entries.map(|(_, name, value)| (name.clone(), value.text.clone())).collect()
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&UserValue> {
-        self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+        self.values.single.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     /// Reads the file where the XDG base directory specification puts it; a missing one is empty.
@@ -58,9 +85,9 @@ fn path(environment: &Environment) -> Option<PathBuf> {
     Some(folder.join("codex-orchestrator/config.toml"))
 }
 
-fn read(path: &Path, bytes: &[u8]) -> Result<Vec<(&'static str, UserValue)>, SettingsError> {
+fn read(path: &Path, bytes: &[u8]) -> Result<Values, SettingsError> {
     let report = Report::on_bytes(path, bytes);
-    let mut values = Vec::new();
+    let mut values = Values::default();
     match DeTable::parse(report.text()) {
         Err(error) => {
             report.add(error.span().unwrap_or(0..0), format!("not valid TOML: {}", error.message()));
@@ -80,16 +107,19 @@ fn read_value(
     key_span: Range<usize>,
     value: &Spanned<DeValue<'_>>,
     report: &Report<'_>,
-    values: &mut Vec<(&'static str, UserValue)>,
+    values: &mut Values,
 ) {
+    if let Some(table) = TABLES.into_iter().find(|table| *table == key) {
+        return read_table(table, value, report, values);
+    }
     let Some(name) = KEYS.into_iter().find(|name| *name == key) else {
         report.add_with(key_span, format!("unknown key `{}`", shown(key)), || match key {
             "root" | "task" | "target" => {
                 Some("it belongs to one invocation: use the flag or the environment variable".to_owned())
             }
-            _ => closest(key, KEYS)
+            _ => closest(key, KEYS.into_iter().chain(TABLES))
                 .map(|name| format!("did you mean `{name}`?"))
-                .or_else(|| did_you_mean(key, KEYS)),
+                .or_else(|| did_you_mean(key, KEYS.into_iter().chain(TABLES))),
         });
         return;
     };
@@ -107,5 +137,25 @@ fn read_value(
         report.add(value.span(), format!("`{name}` is empty or contains a NUL character"));
         return;
     }
-    values.push((name, UserValue { text, line: report.line(value.span().start) }));
+    values.single.push((name, UserValue { text, line: report.line(value.span().start) }));
+}
+
+fn read_table(table: &'static str, value: &Spanned<DeValue<'_>>, report: &Report<'_>, values: &mut Values) {
+    let DeValue::Table(entries) = value.get_ref() else {
+        let found = value.get_ref().type_str();
+        return report
+            .add(value.span(), format!("`{table}` must be a table of strings, not of type {found}"));
+    };
+    if entries.len() > MOST_ENTRIES {
+        return report.add(value.span(), format!("`{table}` has more than {MOST_ENTRIES} entries"));
+    }
+    for (name, value) in entries {
+        let DeValue::String(text) = value.get_ref() else {
+            let (name, found) = (shown(name.get_ref()), value.get_ref().type_str());
+            report.add(value.span(), format!("`{table}.{name}` must be a string, not of type {found}"));
+            continue;
+        };
+        let value = UserValue { text: text.to_string(), line: report.line(value.span().start) };
+        values.named.push((table, name.get_ref().to_string(), value));
+    }
 }

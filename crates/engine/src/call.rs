@@ -191,6 +191,7 @@ impl Draft {
             sandbox,
             escalated: escalated.is_some(),
             reason: escalated,
+            sealed: record.definition.sealed,
         };
         // A consent to run outside the sandbox is asked for as such; the first one was given already.
         let asks = record.definition.approval_required && !request.escalated;
@@ -255,7 +256,9 @@ impl Draft {
             session: self.state.created.settings.session.as_deref(),
         };
         let mut index = GrantIndex::default();
-        grants.iter().cloned().for_each(|grant| index.put(grant));
+        // Where a secret was taken out, what looks the same need not be the same.
+        let counts = |grant: &&Grant| !request.sealed || grant.scope == GrantScope::Once;
+        grants.iter().filter(counts).cloned().for_each(|grant| index.put(grant));
         if let Some(found) = index.find(&key(&request), &context) {
             let first = found.first();
             // A consent to this one thing, given before the run was interrupted, is that person's word now.
@@ -287,6 +290,8 @@ impl Draft {
         reason: Option<String>,
     ) {
         let Some(request) = self.open_call(stage, call).map(|open| Arc::clone(&open.request)) else { return };
+        // What a person cannot see whole they cannot have agreed to for later.
+        let scope = if request.sealed { GrantScope::Once } else { scope };
         self.push(Event::QuestionAnswered {
             stage: stage.clone(),
             verdict,

@@ -303,6 +303,7 @@ fn agent_call_started(
             sandbox: draft.state.policy().sandbox.clone().unwrap_or(SandboxPolicy::FULL_ACCESS),
             escalated: false,
             reason: None,
+            sealed: false,
         }));
     }
     for call in begun {

@@ -33,6 +33,10 @@ pub struct CallRequest {
     /// Why it is wanted, in the words of whoever wants it. Untrusted text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether a secret was taken out of what is to be done before it was recorded: two different calls may
+    /// look the same, so a consent reaches no further than this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
 }
 
 /// Who wants something done.

@@ -151,6 +151,9 @@ pub struct Stage {
     /// The live session the stage's command runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<StageSession>,
+    /// Whether secrets were taken out of the command or the variables: as recorded, they cannot be run.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sealed: bool,
 }
 
 impl Stage {
@@ -181,6 +184,7 @@ impl Stage {
             confinement: None,
             tty: false,
             session: None,
+            sealed: false,
         }
     }
 }

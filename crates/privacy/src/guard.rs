@@ -154,6 +154,11 @@ impl Guard {
         }
     }
 
+    /// Redacts the value of a variable: under a name such as `API_TOKEN` it is withheld whatever it looks like.
+    pub fn redact_variable<'t>(&self, name: &str, value: &'t str) -> Cow<'t, str> {
+        self.redact_named(value, names::strength_of(name))
+    }
+
     /// Redacts a text that stands under a name.
     fn redact_named<'t>(&self, text: &'t str, name: Option<Strength>) -> Cow<'t, str> {
         let bytes = text.as_bytes();

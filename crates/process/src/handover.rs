@@ -25,6 +25,8 @@ pub struct Handover {
     pub cwd: PathBuf,
     /// Variables of ours that it does not get.
     pub without: Vec<OsString>,
+    /// Variables that it gets besides ours.
+    pub with: Vec<(OsString, OsString)>,
     /// What is written to its standard input, which ends then.
     pub message: Vec<u8>,
     /// How long it may take to answer.
@@ -73,7 +75,7 @@ impl Handover {
         reason = "the program is to outlive us, which contained ones never do"
     )]
     pub fn perform(self) -> Result<Vec<u8>, HandoverError> {
-        let Self { program, arguments, cwd, without, message, patience } = self;
+        let Self { program, arguments, cwd, without, with, message, patience } = self;
         let mut command = Command::new(&program);
         command
             .args(arguments)
@@ -84,6 +86,7 @@ impl Handover {
         for name in without {
             command.env_remove(name);
         }
+        command.envs(with);
         let failed = |source| HandoverError::Start { program: program.clone(), source };
         let mut child = command.spawn().map_err(failed)?;
         let (say, hear) = mpsc::sync_channel(1);

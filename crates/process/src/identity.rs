@@ -81,6 +81,14 @@ pub fn current_process() -> io::Result<ProcessIdentity> {
     Ok(ProcessIdentity { pid, start_time, boot_id: platform::boot_id()? })
 }
 
+/// The process that leads the caller's session: of a terminal, the login or the shell in it; none when it
+/// is gone, because another session may get its number.
+pub fn session_leader() -> Option<ProcessIdentity> {
+    let pid = rustix::process::getsid(None).ok()?.as_raw_pid();
+    let start_time = platform::running_since(pid)?;
+    Some(ProcessIdentity { pid, start_time, boot_id: platform::boot_id().ok()? })
+}
+
 /// Finds the running processes whose environment holds exactly `name=value`; never init, never the caller.
 ///
 /// Sees what the system lets us see: on Linux the processes of our own user, elsewhere none.

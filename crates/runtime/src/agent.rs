@@ -159,8 +159,8 @@ struct Listener<'a> {
 impl Listener<'_> {
     fn tell(&mut self, heard: Vec<AgentObservation>) {
         for observation in heard {
-            let observation = clean::observation(&self.attempt.shared.options.guard, observation);
-            self.calls.observe(&self.attempt.voice, observation);
+            let (observation, sealed) = clean::observation(&self.attempt.shared.options.guard, observation);
+            self.calls.observe(&self.attempt.voice, observation, sealed);
         }
     }
 }

@@ -55,16 +55,28 @@ pub(crate) struct Ran {
 
 impl Attempt {
     /// Makes the attempt and reports to the owner, whatever happens.
-    pub(crate) fn make(self) {
-        let report = match &self.stage.work {
-            StageWork::Command(line) => self.command(line),
-            StageWork::Agent(work) => agent::turn(&self, work),
-            StageWork::Gate(_) | StageWork::Pipeline(_) => {
-                self.not_started("the stage has no program".to_owned())
+    pub(crate) fn make(mut self) {
+        let opened = self.shared.sealed.open(&self.state.created.pipeline.id, &self.stage);
+        self.shared.sealed.open_description(&mut self.state);
+        let report = match opened {
+            Ok(stage) => {
+                self.stage = stage;
+                self.perform()
             }
+            Err(error) => self.not_started(error.to_string()),
         };
         let (stage, attempt) = (self.stage.id.clone(), self.number);
         self.tell(Input::AttemptFinished { stage, attempt, report: Box::new(report) });
+    }
+
+    fn perform(&self) -> AttemptReport {
+        match &self.stage.work {
+            StageWork::Command(line) => self.command(line),
+            StageWork::Agent(work) => agent::turn(self, work),
+            StageWork::Gate(_) | StageWork::Pipeline(_) => {
+                self.not_started("the stage has no program".to_owned())
+            }
+        }
     }
 
     fn command(&self, line: &CommandLine) -> AttemptReport {

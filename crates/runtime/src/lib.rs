@@ -21,6 +21,7 @@ mod prompt;
 mod recovery;
 mod redaction;
 mod request;
+mod sealed;
 mod session;
 mod session_host;
 mod task_views;
@@ -38,6 +39,7 @@ pub use notice::Progressed;
 pub use orchestrator::{Liveness, Orchestrator, RunHandle, RunSnapshot, RuntimeOptions};
 pub use recovery::{Recovered, RecoveryReport};
 pub use request::{ResumeRequest, StartRequest, TokenOffer};
+pub use sealed::without_secrets;
 pub use session_host::{
     HOST_BEGINS, SessionHost, SessionHostError, session_confiner, session_journal, session_redactor,
 };

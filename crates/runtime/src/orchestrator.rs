@@ -9,12 +9,13 @@ use std::time::Duration;
 use co_engine::{RecoveryPlan, RunState};
 use co_log::{EventLog, GrantFilter, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
 use co_model::{
-    Actor, CommandKey, Envelope, EventSeq, Grant, GrantId, Recorded, Revocation, RunCreated, RunId,
-    RunOutcome, RunSettings, TaskId, Timestamp,
+    Actor, CommandKey, Envelope, EventSeq, Grant, GrantId, Pipeline, PipelineId, Recorded, Revocation,
+    RunCreated, RunId, RunOutcome, RunSettings, TaskId, Timestamp,
 };
 use co_privacy::Guard;
 use co_process::{ProcessIdentity, Spawner, current_process};
 use co_views::{Heartbeat, Layout};
+use indexmap::IndexMap;
 
 use crate::activity::{self, AgentActivity};
 use crate::clock::{Clock, SteadyClock};
@@ -25,6 +26,7 @@ use crate::notice::{Notice, Progressed};
 use crate::owner::{Address, RunOwner};
 use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::request::{ResumeRequest, StartRequest, TokenOffer};
+use crate::sealed::{self, Sealed};
 use crate::session::RunSessions;
 use crate::session_host::SessionHost;
 use crate::task_views::{self, TaskRebuildReport};
@@ -71,9 +73,18 @@ pub(crate) struct Shared {
     pub(crate) sessions: RunSessions,
     /// Failures that stopped nothing, for people.
     warnings: Mutex<Vec<String>>,
+    /// The secrets of what is to be run here.
+    pub(crate) sealed: Sealed,
 }
 
 impl Shared {
+    /// Takes the secrets out of what is to be recorded.
+    fn seal(&self, pipeline: &mut Pipeline, nested: &mut IndexMap<PipelineId, Pipeline>) {
+        for pipeline in std::iter::once(pipeline).chain(nested.values_mut()) {
+            self.sealed.seal_pipeline(&self.options.guard, pipeline);
+        }
+    }
+
     /// Keeps a failure that stops nothing, once.
     pub(crate) fn note(&self, result: Result<(), RuntimeError>) {
         if let Err(error) = result {
@@ -217,6 +228,7 @@ impl Orchestrator {
             walls,
             sessions: RunSessions::default(),
             warnings,
+            sealed: Sealed::default(),
         };
         Ok(Self { shared: Arc::new(shared), observers: None })
     }
@@ -268,7 +280,7 @@ impl Orchestrator {
         let pipelines = std::iter::once(&request.pipeline).chain(request.nested.values());
         let told = instructions::told(&shared.options, workspace, pipelines);
         told.warnings.into_iter().for_each(|warning| shared.warn(warning));
-        let settings = RunSettings {
+        let mut settings = RunSettings {
             instructions: told.files,
             instructions_sha256: told.combined_sha256,
             heartbeat_interval_ms: millis(shared.options.heartbeat_interval),
@@ -278,13 +290,10 @@ impl Orchestrator {
             resume_token_sha256: Some(token::sha256_hex(secret.as_bytes())),
             ..request.settings
         };
-        let created = RunCreated {
-            task: request.task,
-            run: run.clone(),
-            pipeline: request.pipeline,
-            nested: request.nested,
-            settings,
-        };
+        shared.sealed.seal_settings(&shared.options.guard, &mut settings);
+        let (mut pipeline, mut nested) = (request.pipeline, request.nested);
+        shared.seal(&mut pipeline, &mut nested);
+        let created = RunCreated { task: request.task, run: run.clone(), pipeline, nested, settings };
         let began = shared.clock.now();
         let begun = launch::begin(shared, &created, Some(&secret));
         if begun.is_err() && tree.is_some() {
@@ -304,8 +313,12 @@ impl Orchestrator {
             return Err(RuntimeError::NoSpawner.into());
         }
         self.check_token(request)?;
+        let mut request = request.clone();
+        if let Some((pipeline, nested)) = &mut request.pipeline {
+            shared.seal(pipeline, nested);
+        }
         let began = shared.clock.now();
-        Ok(self.follow(launch::resume(shared, request, false)?, began)?)
+        Ok(self.follow(launch::resume(shared, &request, false)?, began)?)
     }
 
     fn check_token(&self, request: &ResumeRequest) -> Result<(), ResumeError> {
@@ -366,7 +379,8 @@ impl Orchestrator {
     /// # Errors
     /// Those of the log.
     pub fn submit(&self, run: &RunId, envelope: &Envelope) -> Result<Submitted, RuntimeError> {
-        let submitted = self.shared.log.submit(run, envelope)?;
+        let submitted =
+            self.shared.log.submit(run, &sealed::envelope(&self.shared.options.guard, envelope))?;
         if submitted == Submitted::Open {
             unowned::take_commands(&self.shared, run)?;
         }

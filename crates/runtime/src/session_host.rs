@@ -100,6 +100,7 @@ impl SessionHost {
             arguments: self.arguments.clone(),
             cwd: self.layout.root.clone(),
             without: self.without.clone(),
+            with: Vec::new(),
             message: Vec::new(),
             patience: PATIENCE,
         };

@@ -27,7 +27,12 @@ impl Repository {
         let directory = TempDir::with_prefix("repository-").expect("a temporary directory can be created");
         // The real path: programs under test print it, and tests compare.
         let base = directory.path().canonicalize().expect("a fresh directory has a real path");
-        if let Some(outer) = base.ancestors().find(|ancestor| ancestor.join(".git").exists()) {
+        // An empty folder is none: a sandbox keeps the place of one while it is in use.
+        let is_repository = |folder: &&Path| {
+            let git = folder.join(".git");
+            git.is_file() || git.join("HEAD").exists()
+        };
+        if let Some(outer) = base.ancestors().find(is_repository) {
             panic!("`{}` is a git repository: set TMPDIR to a directory outside of any", outer.display());
         }
         let root = base.join("tree");

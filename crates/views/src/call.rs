@@ -131,6 +131,8 @@ pub struct CallRequestView {
     pub escalated: bool,
     /// Why, in the words of whoever wants it. Untrusted text.
     pub reason: Option<String>,
+    /// Whether a secret was taken out of it: a consent to it reaches no further than this once.
+    pub sealed: bool,
 }
 
 impl From<&CallRequest> for CallRequestView {
@@ -159,6 +161,7 @@ impl From<&CallRequest> for CallRequestView {
             sandbox: SandboxView::from(&request.sandbox),
             escalated: request.escalated,
             reason: request.reason.clone(),
+            sealed: request.sealed,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use co_engine::{GuardrailStatus, Phase, ResumeRecord, RunState, StageRecord, StageState};
-use co_model::{Drift, Role, StageDrift, StageOutcome, StageWork, Timestamp};
+use co_engine::{DecidedCall, GuardrailStatus, Phase, ResumeRecord, RunState, StageRecord, StageState};
+use co_model::{DecisionSource, Drift, Role, StageDrift, StageOutcome, StageWork, Timestamp, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::command::{CommandView, command_views};
 use crate::json::{Time, count};
 use crate::layout::Layout;
 use crate::sentence;
-use crate::words::{AnswerWord, DriftWord, ModeWord, ResumeWord, RunStatusWord};
+use crate::words::{AnswerWord, DecisionSourceWord, DriftWord, ModeWord, ResumeWord, RunStatusWord};
 
 /// The sign of life of a run's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,12 +199,16 @@ pub struct DriftEntry {
     pub change: DriftWord,
 }
 
-/// An answer at a gate.
+/// An answer of a person: at a gate, or to a tool call, given for it or earlier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Approval {
-    /// The gate.
+    /// The gate, or the stage of the call.
     pub stage_id: String,
+    /// The tool call; null at a gate.
+    pub call_id: Option<String>,
+    /// `prompt` when somebody was asked, `cache` when an earlier consent was used.
+    pub source: DecisionSourceWord,
     /// Who answered; `nobody` when the question expired.
     pub actor: String,
     /// When.
@@ -360,12 +364,36 @@ pub(crate) fn drift_entries(drift: &Drift) -> Vec<DriftEntry> {
 fn approvals(state: &RunState) -> Vec<Approval> {
     let answers = state.answers.iter().map(|answer| Approval {
         stage_id: answer.stage.to_string(),
+        call_id: None,
+        source: DecisionSource::Prompt.into(),
         actor: answer.actor.to_string(),
         timestamp: answer.at.into(),
         verdict: answer.verdict.into(),
         reason: answer.reason.clone(),
     });
-    answers.collect()
+    let persons = |decided: &&DecidedCall| {
+        matches!(decided.decision.source, DecisionSource::Prompt | DecisionSource::Cache)
+    };
+    let calls = state.decisions.iter().filter(persons).map(|decided| {
+        let decision = &decided.decision;
+        let verdict = match (decision.approved, &decision.actor) {
+            (true, _) => Some(Verdict::Approve),
+            (false, Some(_)) => Some(Verdict::Deny),
+            (false, None) => None,
+        };
+        Approval {
+            stage_id: decided.request.stage.to_string(),
+            call_id: Some(decided.request.call.to_string()),
+            source: decision.source.into(),
+            actor: decision.actor.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string),
+            timestamp: decided.at.into(),
+            verdict: verdict.into(),
+            reason: decision.reason.clone(),
+        }
+    });
+    let mut all: Vec<Approval> = answers.chain(calls).collect();
+    all.sort_by(|one, other| one.timestamp.cmp(&other.timestamp));
+    all
 }
 
 fn roles(state: &RunState) -> Roles {

@@ -223,6 +223,8 @@ export interface CallRequestView {
   reason: string | null;
   /** In which sandbox. */
   sandbox: SandboxView;
+  /** Whether a secret was taken out of it: a consent to it reaches no further than this once. */
+  sealed: boolean;
   /** What is wanted, in a line or a few. Untrusted text. */
   shown: string;
   /** `command`, `patch`, `mcp` or `other`. */

@@ -47,6 +47,8 @@ enum What {
     Output,
     /// Appends beside raw SQLite, and the replay of 100,000 events.
     EventLog,
+    /// What it costs that a command is weighed, looked up, confined and recorded; `exec` beside the npm peer.
+    Calls,
     /// Memory of 200 runs at once.
     ManyRuns,
     /// A line through a live session and back.
@@ -61,6 +63,7 @@ impl What {
             Self::FurtherStages => rows::further_stages::measure(product, rounds),
             Self::Output => rows::output::measure(product, rounds.div_ceil(3)),
             Self::EventLog => rows::event_log::measure(rounds),
+            Self::Calls => rows::calls::measure(product, rounds),
             Self::ManyRuns => rows::many_runs::measure(product),
             Self::Session => rows::session::measure(product, rounds),
         }

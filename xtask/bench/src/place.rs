@@ -19,17 +19,22 @@ pub(crate) struct Place {
 impl Place {
     /// Makes a folder with pipelines, given as (id, the shell lines of its stages).
     pub(crate) fn new(pipelines: &[(&str, Vec<String>)]) -> Outcome<Self> {
+        let stages = |lines: &[String]| -> Vec<Value> {
+            let stage = |(index, line): (usize, &String)| {
+                let id = format!("s{}", index + 1);
+                json!({ "kind": "command", "id": id, "title": id, "command": line })
+            };
+            lines.iter().enumerate().map(stage).collect()
+        };
+        let pipelines: Vec<_> = pipelines.iter().map(|(id, lines)| (*id, stages(lines))).collect();
+        Self::of_stages(&pipelines)
+    }
+
+    /// Makes a folder with pipelines, given as (id, stages as in the file).
+    pub(crate) fn of_stages(pipelines: &[(&str, Vec<Value>)]) -> Outcome<Self> {
         let folder = TempDir::with_prefix("co-bench-")?;
-        let pipelines: Vec<Value> = pipelines
-            .iter()
-            .map(|(id, lines)| {
-                let stages = lines.iter().enumerate().map(|(index, line)| {
-                    let id = format!("s{}", index + 1);
-                    json!({ "kind": "command", "id": id, "title": id, "command": line })
-                });
-                json!({ "id": id, "title": id, "stages": stages.collect::<Vec<_>>() })
-            })
-            .collect();
+        let pipeline = |(id, stages): &(&str, Vec<Value>)| json!({ "id": id, "title": id, "stages": stages });
+        let pipelines: Vec<Value> = pipelines.iter().map(pipeline).collect();
         let text = serde_json::to_string_pretty(&json!({ "pipelines": pipelines }))?;
         fs::write(folder.path().join("codex.orchestrator.json"), text)?;
         fs::create_dir(folder.path().join("home"))?;

@@ -35,6 +35,13 @@ pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     }
 }
 
+/// The time that so many of a hundred do not exceed; zero of none.
+pub(crate) fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
+    times.sort();
+    let rank = (times.len() * percent).div_ceil(100).saturating_sub(1);
+    times.get(rank).copied().unwrap_or_default()
+}
+
 /// Milliseconds with as many digits as mean something.
 pub(crate) fn millis(time: Duration) -> String {
     let millis = time.as_secs_f64() * 1e3;
@@ -59,6 +66,14 @@ mod tests {
         assert_eq!(of(&[9, 1, 5]), Duration::from_millis(5));
         assert_eq!(of(&[9, 1, 5, 7]), Duration::from_millis(6));
         assert_eq!(of(&[]), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_percentile_is_a_time_that_was_measured() {
+        let times: Vec<Duration> = (1..=20).rev().map(Duration::from_millis).collect();
+        assert_eq!(percentile(times.clone(), 95), Duration::from_millis(19));
+        assert_eq!(percentile(times, 100), Duration::from_millis(20));
+        assert_eq!(percentile(Vec::new(), 95), Duration::ZERO);
     }
 
     #[test]

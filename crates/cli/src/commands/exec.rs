@@ -159,14 +159,14 @@ fn finish(
     told: Told,
     said: &Said,
 ) {
-    let report = state.stage(stage).and_then(StageRecord::last_report);
+    let record = state.stage(stage);
     if let Some(violation) = &told.violation {
         let place = match violation.instance_path.as_str() {
             "" => "the output",
             path => &format!("the output at `{path}`"),
         };
         complain(&format!("{place} does not satisfy the schema: {}", violation.message), &[]);
-    } else if let Some(reason) = said.failure(report, exit)
+    } else if let Some(reason) = said.failure(record, exit)
         && (manner != Manner::Plain || context.notes.quiet || matches!(said, Said::Command { .. }))
     {
         // Of an agent's run, people have seen the progress already, with its end.

@@ -2,6 +2,7 @@
 
 use co_engine::plan as make_plan;
 use co_model::{Needs, Pipeline, PipelineSource, RunPlan, Stage, StageWork};
+use co_runtime::without_secrets;
 use serde_json::{Value, json};
 
 use crate::args::{Format, PlanArguments};
@@ -9,11 +10,13 @@ use crate::commands::start::{select, show_notes};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{BOLD, DIM, Data, harmless, paint};
+use crate::privacy::guard;
 use crate::progress::skip_sentence;
 
 pub(crate) fn plan(context: &Context, arguments: &PlanArguments) -> Result<Exit, CliError> {
     let loaded = context.pipelines()?;
     let pipeline = select(&loaded, arguments.pipeline.as_deref())?;
+    let pipeline = without_secrets(&guard(context)?, &pipeline);
     show_notes(context, &loaded, &pipeline);
     let planned = make_plan(
         &pipeline,

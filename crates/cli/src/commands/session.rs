@@ -20,6 +20,7 @@ use co_process::Spawner;
 use co_runtime::{HOST_BEGINS, SystemClock, session_journal, session_redactor};
 use co_sessions::HostError;
 use co_sessions::host::{HostSettings, serve};
+use rustix::termios::{QueueSelector, tcflush};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Global};
@@ -181,6 +182,8 @@ fn with_consent(
 /// Asks the person at the terminal. Anything but a yes is a no.
 fn agrees(reason: &str) -> bool {
     let mut stderr = std::io::stderr();
+    // What was typed before the question was there is no answer to it.
+    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
     // A terminal that cannot be written to will hardly answer.
     drop(write!(stderr, "{} [y/N] ", harmless(reason)));
     drop(stderr.flush());
@@ -335,12 +338,12 @@ fn host(context: &Context, spawner: Option<Spawner>) -> Result<(), CliError> {
         data.bytes(b"\n");
         data.flush();
     };
-    let prepared = privacy::guard(&context.environment)
-        .and_then(|guard| Ok((guard, desk::host(context)?)))
-        .and_then(|(guard, host)| match spawner {
+    let prepared = privacy::guard(context).and_then(|guard| Ok((guard, desk::host(context)?))).and_then(
+        |(guard, host)| match spawner {
             Some(spawner) => Ok((guard, host, spawner)),
             None => Err(CliError::new(Exit::Bug, "this process cannot start programs")),
-        });
+        },
+    );
     let (guard, host, spawner) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{Data, YELLOW, harmless, paint, warn};
 use crate::progress::Progress;
+use crate::prompt::Prompt;
 use crate::screen;
 use crate::signals::{StopRequests, listen_for_signals};
 
@@ -88,6 +89,7 @@ fn settings(context: &Context, arguments: &StartArguments) -> Result<RunSettings
         description: arguments.description.clone(),
         parallel: *parallel,
         mode: *execution_mode,
+        session: context.session(),
         ..RunSettings::default()
     })
 }
@@ -155,6 +157,7 @@ fn watch(
     shown: EventSeq,
 ) -> Result<(), CliError> {
     let mut progress = Progress::default();
+    let mut prompt = Prompt::new(context, orchestrator, handle.run());
     let mut data = Data::exact();
     let mut seen = EventSeq(0);
     loop {
@@ -177,6 +180,7 @@ fn watch(
                                 context.notes.progress(&line);
                             }
                         }
+                        prompt.notice(recorded);
                     }
                 }
             }
@@ -185,6 +189,7 @@ fn watch(
         if progressed.done {
             return Ok(());
         }
+        prompt.attend();
     }
 }
 

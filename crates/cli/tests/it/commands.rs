@@ -24,39 +24,39 @@ use std::ops::{Deref, DerefMut};
 use crate::support::Project;
 
 /// A project whose documents are checked when it goes: every test ends with that.
-struct Workshop {
+pub(crate) struct Workshop {
     project: Project,
 }
 
 impl Workshop {
     /// A repository with these pipelines (a JSON array), committed.
-    fn new(pipelines: &str) -> Self {
+    pub(crate) fn new(pipelines: &str) -> Self {
         Self { project: Project::with_pipelines(pipelines) }
     }
 
     /// A repository with one pipeline `main` of these stages (a JSON array), committed.
-    fn with_stages(stages: &str) -> Self {
+    pub(crate) fn with_stages(stages: &str) -> Self {
         Self::new(&format!(r#"[{{ "id": "main", "stages": {stages} }}]"#))
     }
 
     /// Replaces the stages of `main`.
-    fn write_stages(&self, stages: &str) {
+    pub(crate) fn write_stages(&self, stages: &str) {
         self.project.write_pipelines(&format!(r#"[{{ "id": "main", "stages": {stages} }}]"#));
     }
 
     /// A repository with nothing in it.
-    fn bare() -> Self {
+    pub(crate) fn bare() -> Self {
         Self { project: Project::empty() }
     }
 
     /// What a file of the repository holds; nothing when it is not there.
-    fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         std::fs::read_to_string(self.path(path)).unwrap_or_default()
     }
 
     /// The one run there is.
     #[track_caller]
-    fn only_run(&self) -> String {
+    pub(crate) fn only_run(&self) -> String {
         let runs = self.run(&["runs", "--all", "--json"]).json();
         let runs = runs.as_array().expect("a list");
         assert_eq!(runs.len(), 1, "{runs:#?}");
@@ -88,7 +88,7 @@ impl Drop for Workshop {
 
 /// The statuses of a manifest's stages, by id, in order.
 #[track_caller]
-fn stages(manifest: &serde_json::Value) -> Vec<(&str, &str)> {
+pub(crate) fn stages(manifest: &serde_json::Value) -> Vec<(&str, &str)> {
     let commands = manifest["commands"].as_array().expect("a list of commands");
     commands
         .iter()
@@ -100,7 +100,7 @@ fn stages(manifest: &serde_json::Value) -> Vec<(&str, &str)> {
 
 /// One stage of a manifest.
 #[track_caller]
-fn stage<'m>(manifest: &'m serde_json::Value, id: &str) -> &'m serde_json::Value {
+pub(crate) fn stage<'m>(manifest: &'m serde_json::Value, id: &str) -> &'m serde_json::Value {
     let commands = manifest["commands"].as_array().expect("a list of commands");
     commands
         .iter()

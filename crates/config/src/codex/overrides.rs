@@ -102,8 +102,8 @@ pub enum OverrideError {
 
 /// Makes the policy of a run.
 ///
-/// What narrows is joined with what is set, so that the result allows what both allow; the mode that
-/// nobody set is narrowed by any. What widens replaces what is set, never past what managed
+/// What narrows is joined with what is set, so that the result allows what both allow, and is refused where
+/// that is less than what was said; the mode that nobody set is narrowed by any. What widens replaces what is set, never past what managed
 /// requirements allow, and its source says so.
 ///
 /// # Errors
@@ -133,11 +133,12 @@ pub fn tool_policy(settings: &CodexSettings, overrides: &Overrides) -> Result<To
     }
     if let Some(said) = &overrides.network {
         let policy = sandbox.get_or_insert_with(|| SandboxPolicy::of(SandboxMode::WorkspaceWrite));
-        let narrow = narrowest_network(&policy.network, &said.value);
-        policy.network = match said.direction {
-            Direction::Widen => said.value.clone(),
-            Direction::Narrow => narrow,
-        };
+        // Without a sandbox in the settings everything is reached, and any word narrows that.
+        let set = settings.sandbox.as_ref().map_or(&NetworkAccess::On, |set| &set.network);
+        if said.direction == Direction::Narrow && narrowest_network(set, &said.value) != said.value {
+            return Err(widens(said, network_word(&said.value), network_word(set)));
+        }
+        policy.network = said.value.clone();
         add(&said.source, "network_access", said.direction);
     }
     for said in &overrides.writable_roots {
@@ -179,6 +180,19 @@ pub fn tool_policy(settings: &CodexSettings, overrides: &Overrides) -> Result<To
     })
 }
 
+/// What would let more happen, and was not said as that. Quietly doing less would surprise whoever said it.
+fn widens<T>(said: &Override<T>, wanted: &str, set: &str) -> OverrideError {
+    OverrideError::Widens { origin: said.source.clone(), wanted: wanted.to_owned(), set: set.to_owned() }
+}
+
+fn network_word(network: &NetworkAccess) -> &'static str {
+    match network {
+        NetworkAccess::Off => "off",
+        NetworkAccess::On => "on",
+        NetworkAccess::Allowed(_) => "allowed",
+    }
+}
+
 /// A file as a source, with the keys that decide about tools; `None` when it has none.
 fn deciding(file: &PolicySource) -> Option<PolicySource> {
     let is_deciding = |key: &&String| DECIDING.iter().any(|deciding| key.starts_with(deciding));
@@ -194,11 +208,16 @@ fn join_approval(
     let joined = match said.direction {
         Direction::Widen => said.value,
         Direction::Narrow => {
-            narrowest_approval(set, said.value).ok_or_else(|| OverrideError::NeitherNarrower {
-                origin: said.source.clone(),
-                wanted: said.value.as_str(),
-                set: set.as_str(),
-            })?
+            let narrowest =
+                narrowest_approval(set, said.value).ok_or_else(|| OverrideError::NeitherNarrower {
+                    origin: said.source.clone(),
+                    wanted: said.value.as_str(),
+                    set: set.as_str(),
+                })?;
+            if narrowest != said.value {
+                return Err(widens(said, said.value.as_str(), set.as_str()));
+            }
+            narrowest
         }
     };
     let is_allowed = settings
@@ -219,7 +238,13 @@ fn join_mode(
 ) -> Result<SandboxPolicy, OverrideError> {
     let wanted = read::sandbox(said.value, &settings.workspace_write);
     let joined = match (said.direction, set) {
-        (Direction::Narrow, Some(set)) => narrowest_sandbox(set, &wanted),
+        (Direction::Narrow, Some(set)) => {
+            let narrowest = narrowest_sandbox(set, &wanted);
+            if narrowest.mode != wanted.mode {
+                return Err(widens(said, wanted.mode.as_str(), set.mode.as_str()));
+            }
+            narrowest
+        }
         (Direction::Narrow, None) | (Direction::Widen, _) => wanted,
     };
     if settings.allowed_modes.as_ref().is_none_or(|allowed| allowed.contains(&joined.mode)) {

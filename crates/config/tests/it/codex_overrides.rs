@@ -40,7 +40,7 @@ fn without_a_word_the_settings_hold() {
 fn approval_is_narrowed_or_widened_as_said() {
     use ApprovalPolicy::{Never, OnRequest, Untrusted};
     for (set, value, direction, expected) in [
-        ("never", OnRequest, Direction::Narrow, Ok(Never)),
+        ("never", OnRequest, Direction::Narrow, Err(())),
         ("never", OnRequest, Direction::Widen, Ok(OnRequest)),
         ("on-request", Never, Direction::Narrow, Ok(Never)),
         ("on-request", Untrusted, Direction::Narrow, Ok(Untrusted)),
@@ -70,17 +70,22 @@ fn approval_is_narrowed_or_widened_as_said() {
 fn the_sandbox_is_narrowed_or_widened_as_said() {
     use SandboxMode::{DangerFullAccess, ReadOnly, WorkspaceWrite};
     for (set, value, direction, expected) in [
-        (Some("read-only"), WorkspaceWrite, Direction::Narrow, ReadOnly),
-        (Some("read-only"), WorkspaceWrite, Direction::Widen, WorkspaceWrite),
-        (Some("read-only"), DangerFullAccess, Direction::Narrow, ReadOnly),
-        (Some("danger-full-access"), WorkspaceWrite, Direction::Narrow, WorkspaceWrite),
-        (Some("workspace-write"), DangerFullAccess, Direction::Widen, DangerFullAccess),
-        (None, WorkspaceWrite, Direction::Narrow, WorkspaceWrite),
+        (Some("read-only"), WorkspaceWrite, Direction::Narrow, None),
+        (Some("read-only"), WorkspaceWrite, Direction::Widen, Some(WorkspaceWrite)),
+        (Some("read-only"), DangerFullAccess, Direction::Narrow, None),
+        (Some("workspace-write"), ReadOnly, Direction::Narrow, Some(ReadOnly)),
+        (Some("danger-full-access"), WorkspaceWrite, Direction::Narrow, Some(WorkspaceWrite)),
+        (Some("workspace-write"), DangerFullAccess, Direction::Widen, Some(DangerFullAccess)),
+        (None, WorkspaceWrite, Direction::Narrow, Some(WorkspaceWrite)),
     ] {
         let settings = settings(&set.map(|mode| format!("sandbox_mode = '{mode}'")).unwrap_or_default());
         let overrides = Overrides { sandbox: Some(said(value, direction)), ..Overrides::default() };
-        let policy = tool_policy(&settings, &overrides).expect("a policy");
-        assert_eq!(policy.sandbox, Some(SandboxPolicy::of(expected)), "{set:?} {value:?} {direction:?}");
+        let sandbox = match tool_policy(&settings, &overrides) {
+            Ok(policy) => policy.sandbox,
+            Err(OverrideError::Widens { .. }) => None,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(sandbox, expected.map(SandboxPolicy::of), "{set:?} {value:?} {direction:?}");
     }
 }
 
@@ -91,10 +96,15 @@ fn network_and_roots_widen_only_with_the_word() {
     let network = |direction| {
         let overrides =
             Overrides { network: Some(said(NetworkAccess::On, direction)), ..Overrides::default() };
-        tool_policy(&settings, &overrides).expect("a policy").sandbox.expect("a sandbox").network
+        tool_policy(&settings, &overrides).map(|policy| policy.sandbox.expect("a sandbox").network)
     };
-    assert_eq!(network(Direction::Narrow), NetworkAccess::Off);
-    assert_eq!(network(Direction::Widen), NetworkAccess::On);
+    assert!(matches!(network(Direction::Narrow), Err(OverrideError::Widens { .. })));
+    assert_eq!(network(Direction::Widen), Ok(NetworkAccess::On));
+    let unset = CodexSettings::default();
+    let overrides =
+        Overrides { network: Some(said(NetworkAccess::On, Direction::Narrow)), ..Overrides::default() };
+    let policy = tool_policy(&unset, &overrides).expect("less than everything");
+    assert_eq!(policy.sandbox.expect("a sandbox").network, NetworkAccess::On);
     let root = |path: &str, direction| {
         let overrides =
             Overrides { writable_roots: vec![said(path.to_owned(), direction)], ..Overrides::default() };

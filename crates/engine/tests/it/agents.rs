@@ -36,6 +36,7 @@ impl Agent {
             sandbox: SandboxPolicy::FULL_ACCESS,
             escalated: false,
             reason: None,
+            sealed: false,
         };
         self.feed(Input::CallWanted(Box::new(request)))
     }

@@ -373,6 +373,7 @@ fn calls() -> Vec<(String, Event)> {
             sandbox: sandbox(),
             escalated: true,
             reason: text("the sandbox stopped attempt 1"),
+            sealed: false,
         }))
     };
     let change = FileChange { path: "src/lib.rs".to_owned(), kind: ChangeKind::Update };

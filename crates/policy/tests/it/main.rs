@@ -35,6 +35,7 @@ pub(crate) fn call(tool: ToolUse) -> CallRequest {
         sandbox: SandboxPolicy::of(SandboxMode::WorkspaceWrite),
         escalated: false,
         reason: None,
+        sealed: false,
     }
 }
 

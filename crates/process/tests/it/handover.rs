@@ -11,6 +11,7 @@ fn shell(script: &str, patience: Duration) -> Handover {
         arguments: vec!["-c".into(), script.into()],
         cwd: "/".into(),
         without: vec!["PATH".into()],
+        with: vec![("GIVEN".into(), "with it".into())],
         message: b"the message\n".to_vec(),
         patience,
     }
@@ -24,6 +25,7 @@ fn the_message_arrives_and_the_first_line_comes_back() {
     assert_eq!(answer, b"/ the message");
     let environment = shell("/usr/bin/env | /bin/grep -c ^PATH= || :", LONG).perform().unwrap();
     assert_eq!(environment, b"0", "a shell sets a PATH of its own, but exports none");
+    assert_eq!(shell("echo \"$GIVEN\"", LONG).perform().unwrap(), b"with it");
 }
 
 #[test]

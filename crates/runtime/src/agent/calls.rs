@@ -37,8 +37,9 @@ impl<'a> Calls<'a> {
         Self { attempt, sandbox, cwd, asked: 0, told: 0, told_bytes: 0, open: HashSet::new() }
     }
 
-    /// Tells the owner what was observed; waits while the owner has much to take in.
-    pub(super) fn observe(&mut self, voice: &Voice, observation: AgentObservation) {
+    /// Tells the owner what was observed; waits while the owner has much to take in. `sealed` says whether a
+    /// secret was taken out of what consent is wanted for.
+    pub(super) fn observe(&mut self, voice: &Voice, observation: AgentObservation, sealed: bool) {
         let stage = self.attempt.stage.id.clone();
         let attempt = self.attempt.number;
         let input = match observation {
@@ -46,7 +47,7 @@ impl<'a> Calls<'a> {
                 let thread = ThreadId(thread_id.as_str().to_owned());
                 Input::AgentThreadKnown { stage, attempt, thread }
             }
-            AgentObservation::ConsentWanted(request) => match self.wanted(*request) {
+            AgentObservation::ConsentWanted(request) => match self.wanted(*request, sealed) {
                 Ok(request) => Input::CallWanted(Box::new(request)),
                 Err(item) => return voice.answer(&item, &too_many()),
             },
@@ -75,7 +76,7 @@ impl<'a> Calls<'a> {
     }
 
     /// The call that consent is wanted for, or its item when too much was asked for already.
-    fn wanted(&mut self, request: ConsentRequest) -> Result<CallRequest, String> {
+    fn wanted(&mut self, request: ConsentRequest, sealed: bool) -> Result<CallRequest, String> {
         self.asked += 1;
         if self.asked > MOST_ASKED {
             return Err(request.item);
@@ -93,6 +94,7 @@ impl<'a> Calls<'a> {
             sandbox: self.sandbox.clone(),
             escalated: request.escalated,
             reason: request.reason,
+            sealed,
         })
     }
 

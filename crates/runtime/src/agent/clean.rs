@@ -6,11 +6,14 @@ use co_model::ToolUse;
 use co_privacy::Guard;
 use serde_json::Value;
 
-/// Cleans what is told of a turn while it goes on.
-pub(super) fn observation(guard: &Guard, mut observation: AgentObservation) -> AgentObservation {
+/// Cleans what is told of a turn while it goes on; says whether that took something out of what is to be done.
+pub(super) fn observation(guard: &Guard, mut observation: AgentObservation) -> (AgentObservation, bool) {
+    let mut sealed = false;
     match &mut observation {
         AgentObservation::ConsentWanted(request) => {
+            let before = request.tool.clone();
             tool(guard, &mut request.tool);
+            sealed = request.tool != before;
             request.reason.iter_mut().for_each(|reason| text(guard, reason));
         }
         AgentObservation::CallStarted { tool: started, .. } => tool(guard, started),
@@ -20,7 +23,7 @@ pub(super) fn observation(guard: &Guard, mut observation: AgentObservation) -> A
         }
         _ => {}
     }
-    observation
+    (observation, sealed)
 }
 
 /// Cleans what is told of a turn that is over.

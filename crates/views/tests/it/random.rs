@@ -30,7 +30,8 @@ enum Step {
     ResumeBlocked(String),
 }
 
-fn a_stage(name: &'static str) -> impl Strategy<Value = Stage> {
+/// On the heap: a strategy holds each of its alternatives, and six of these would fill a test's stack.
+fn a_stage(name: &'static str) -> BoxedStrategy<Stage> {
     let work = prop_oneof![
         4 => Just(shell(name, "run me")),
         1 => Just(argv(name, &["run", "me now"])),
@@ -42,15 +43,15 @@ fn a_stage(name: &'static str) -> impl Strategy<Value = Stage> {
         1 => Just(Role::Planner), 4 => Just(Role::Builder), 2 => Just(Role::Tester), 1 => Just(Role::Reviewer)
     ];
     let when = prop_oneof![4 => Just(When::Success), 1 => Just(When::Failure), 1 => Just(When::Always)];
-    (work, role, when, any::<bool>(), any::<bool>(), 1..4_u32).prop_map(
-        |(stage, role, when, allow_failure, guardrail, attempts)| Stage {
+    (work, role, when, any::<bool>(), any::<bool>(), 1..4_u32)
+        .prop_map(|(stage, role, when, allow_failure, guardrail, attempts)| Stage {
             role,
             when,
             allow_failure,
             guardrail,
             ..retry(stage, attempts)
-        },
-    )
+        })
+        .boxed()
 }
 
 /// Some of six stages, in any order.

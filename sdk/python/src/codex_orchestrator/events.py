@@ -237,6 +237,8 @@ class CallRequestView(TypedDict):
     reason: "Union[str, None]"
     # In which sandbox.
     sandbox: "SandboxView"
+    # Whether a secret was taken out of it: a consent to it reaches no further than this once.
+    sealed: "bool"
     # What is wanted, in a line or a few. Untrusted text.
     shown: "str"
     # `command`, `patch`, `mcp` or `other`.

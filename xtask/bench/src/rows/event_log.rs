@@ -8,7 +8,7 @@ use co_engine::RunState;
 use co_log::{Append, Consents, Durability, EventLog, Lease, Owner, Progress, encode};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::{
-    AttemptExit, AttemptReport, CommandLine, Event, EventSeq, ExecutionMode, OutputStats, Pipeline,
+    AttemptExit, AttemptReport, CommandLine, Event, EventSeq, ExecutionMode, Grant, OutputStats, Pipeline,
     PipelineId, PipelineSource, Recorded, RunCreated, RunId, RunSettings, RunStatus, Stage, StageId,
     StageWork, StreamStats, TaskId, Timestamp,
 };
@@ -129,6 +129,45 @@ impl RawLog {
     }
 }
 
+/// Makes a run in which these consents were given.
+pub(crate) fn with_grants(log: &SqliteLog, run: &RunId, grants: &[Grant]) -> Outcome<Lease> {
+    let created = run_created(run, 1)?;
+    let at = Timestamp::from_millis(1_800_000_000_000);
+    let progress = progress_of(&created, at, 1);
+    let owner = Owner { id: "bench".into(), host: "bench".into(), process: "bench".into() };
+    let (lease, _) = log.create(
+        &owner,
+        &Append {
+            run,
+            after: EventSeq(0),
+            at,
+            events: &[Event::RunCreated(Box::new(created)), Event::RunStarted],
+            progress: &progress,
+            settled: &[],
+            consents: Consents { given: grants, used: &[] },
+            durability: Durability::Buffered,
+        },
+    )?;
+    Ok(lease)
+}
+
+fn progress_of(created: &RunCreated, at: Timestamp, stages: u32) -> Progress {
+    Progress {
+        task: created.task.clone(),
+        pipeline: created.pipeline.id.clone(),
+        parent: None,
+        status: RunStatus::InProgress,
+        status_detail: None,
+        created_at: at,
+        completed_at: None,
+        stages_passed: 0,
+        stages_failed: 0,
+        stages_planned: stages,
+        summary: None,
+        metrics: None,
+    }
+}
+
 /// A run that is written to as its owner would.
 struct Writer {
     log: SqliteLog,
@@ -144,20 +183,7 @@ impl Writer {
         let at = Timestamp::from_millis(1_800_000_000_000);
         let run = RunId::generate(at, 1);
         let created = run_created(&run, stages)?;
-        let progress = Progress {
-            task: created.task.clone(),
-            pipeline: created.pipeline.id.clone(),
-            parent: None,
-            status: RunStatus::InProgress,
-            status_detail: None,
-            created_at: at,
-            completed_at: None,
-            stages_passed: 0,
-            stages_failed: 0,
-            stages_planned: stages,
-            summary: None,
-            metrics: None,
-        };
+        let progress = progress_of(&created, at, stages);
         let owner = Owner { id: "bench".into(), host: "bench".into(), process: "bench".into() };
         let events = [Event::RunCreated(Box::new(created)), Event::RunStarted];
         let append = Append {

@@ -1,5 +1,6 @@
 //! One module per row of the table.
 
+pub(crate) mod calls;
 pub(crate) mod event_log;
 pub(crate) mod further_stages;
 pub(crate) mod many_runs;

@@ -67,6 +67,7 @@ pub(super) fn request(
         approval_policy: Some(policy.approval.as_str().to_owned()),
         policy,
         description,
+        session: context.session(),
         parent: earlier.and_then(|earlier| earlier.run),
         ..RunSettings::default()
     };

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use co_agents::driver_for;
 use co_engine::{RunState, StageRecord};
-use co_model::{AttemptReport, Event, EventSeq, Recorded, RunId, StageId, StageWork, Timestamp};
+use co_model::{Event, EventSeq, Recorded, RunId, StageId, StageOutcome, StageWork, Timestamp};
 use co_process::{Chunk, Follower, OutputLog, Stream, plain_text};
 use co_runtime::{Orchestrator, RunHandle};
 use co_views::{ExecResult, Told};
@@ -25,6 +25,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::Data;
 use crate::progress::Progress;
+use crate::prompt::Prompt;
 use crate::signals::StopRequests;
 
 /// How often events and output are looked at.
@@ -80,6 +81,8 @@ impl<'a> Show<'a> {
 
     /// Shows events and output in their order until the run is over.
     pub(super) fn follow(&mut self, handle: &RunHandle, stop: &StopRequests) -> Result<(), CliError> {
+        let mut prompt =
+            (self.manner == Manner::Plain).then(|| Prompt::new(self.context, self.orchestrator, self.run));
         let mut seen = EventSeq(0);
         loop {
             let progressed = handle.wait(seen, LOOK);
@@ -90,6 +93,7 @@ impl<'a> Show<'a> {
                 seen = last.seq;
                 for recorded in &events {
                     self.event(recorded)?;
+                    prompt.iter_mut().for_each(|prompt| prompt.notice(recorded));
                 }
             }
             self.output(false)?;
@@ -97,6 +101,7 @@ impl<'a> Show<'a> {
             if progressed.done {
                 return Ok(());
             }
+            prompt.iter_mut().for_each(Prompt::attend);
         }
     }
 
@@ -239,7 +244,8 @@ impl Said {
     }
 
     /// What nobody has said yet: a command that ran tells its own failure.
-    pub(super) fn failure(&self, report: Option<&AttemptReport>, exit: u8) -> Option<String> {
+    pub(super) fn failure(&self, record: Option<&StageRecord>, exit: u8) -> Option<String> {
+        let report = record.and_then(StageRecord::last_report);
         let ran = report.is_some_and(|report| report.output.stdout.bytes + report.output.stderr.bytes > 0);
         let told_itself = matches!(self, Self::Command { .. })
             && report
@@ -247,9 +253,10 @@ impl Said {
         if exit == 0 || told_itself {
             return None;
         }
-        Some(match report {
-            Some(report) => report.summary.clone(),
-            None => "it was not executed".to_owned(),
+        Some(match (report, record.and_then(StageRecord::outcome)) {
+            (Some(report), _) => report.summary.clone(),
+            (None, Some(StageOutcome::Failed { reason, .. })) => reason.to_string(),
+            (None, _) => "it was not executed".to_owned(),
         })
     }
 }

@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::harmless_output;
 use crate::policy::PolicyOptions;
+use crate::privacy::guard;
 
 /// How long a process of its own may take to begin a run.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -69,6 +70,7 @@ impl Host for Door {
     fn plan(&self, request: &PlanRequest) -> Result<Value, Refusal> {
         let loaded = self.pipelines()?;
         let pipeline = start::select(&loaded, request.pipeline.as_deref())?;
+        let pipeline = co_runtime::without_secrets(&guard(&self.context)?, &pipeline);
         let mode = request.execution_mode.as_deref().map(execution_mode).transpose();
         let target = request.target.as_deref().or(self.context.settings.target.value.as_deref());
         let planned = co_engine::plan(
@@ -117,6 +119,13 @@ impl Host for Door {
             cwd: layout.root.clone(),
             // A secret of this server: no stage may see it.
             without: vec![TOKEN_VARIABLE.into()],
+            // Its process leads a session of its own; the client's is the one that serves the run.
+            with: self
+                .context
+                .session()
+                .map(|session| (OsString::from("CODEX_ORCHESTRATOR_SESSION"), session.into()))
+                .into_iter()
+                .collect(),
             message: serde_json::to_vec(errand).map_err(|error| bug(&error))?,
             patience: PATIENCE,
         };

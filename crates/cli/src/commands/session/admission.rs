@@ -62,6 +62,7 @@ pub(crate) fn admit(policy: &ToolPolicy, wanted: Wanted<'_>) -> Result<Admitted,
         sandbox: policy.sandbox.clone().unwrap_or(SandboxPolicy::FULL_ACCESS),
         escalated: false,
         reason: None,
+        sealed: false,
     };
     let requirement = requirement(policy, &request, wanted.declared);
     let sandbox = request.sandbox;

@@ -9,6 +9,7 @@ use co_testkit::{
 use serde_json::{Value, json};
 
 use super::{Bench, path, stage, the_run, touch, user_messages, wait_until_gone};
+use crate::calls::{answer, calls, question};
 use crate::support::{PATIENCE, Project, wait_for};
 
 /// A pipeline with one stage of the agent.
@@ -30,40 +31,6 @@ fn start(project: &Project) -> (Child, String) {
     // The log is made first, the run a little later.
     wait_for("the event log", || project.run(&["runs", "--json"]).json().as_array()?.first().cloned());
     (child, the_run(project))
-}
-
-/// The open question of a run, once there is one.
-fn question(project: &Project, run: &str) -> Value {
-    wait_for("a question", || {
-        let asked = project.run(&["approvals", "questions", "--run", run, "--json"]).expect(0).json();
-        asked["questions"].as_array()?.first().cloned()
-    })
-}
-
-fn answer(project: &Project, run: &str, words: &[&str]) {
-    project.run(&[&["answer", "--run", run][..], words].concat()).expect(0);
-}
-
-/// What the log tells of calls, in order: what happened and on whose word.
-fn calls(project: &Project, run: &str) -> Vec<String> {
-    let events = project.run(&["logs", "--run", run, "--events", "--format", "jsonl"]).expect(0);
-    let told = events.stdout.lines().filter_map(|line| {
-        let event: Value = serde_json::from_str(line).unwrap();
-        let data = &event["data"];
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        match event["type"].as_str()? {
-            "call_requested" => Some(format!("requested by {}", word(&data["request"]["origin"]))),
-            "call_decided" => {
-                let decision = &data["decision"];
-                let verdict = if decision["approved"] == true { "approved" } else { "denied" };
-                Some(format!("{verdict}: {}", word(&decision["source"])))
-            }
-            "call_started" => Some("started".to_owned()),
-            "call_finished" => Some(word(&data["outcome"]["status"])),
-            _ => None,
-        }
-    });
-    told.collect()
 }
 
 const ASKED_AND_DONE: [&str; 4] = ["requested by agent", "approved: prompt", "started", "succeeded"];
