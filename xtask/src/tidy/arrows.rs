@@ -96,7 +96,7 @@ const ROOMS: &[Room] = &[
     Room {
         floor: 0,
         package: "xtask-bench",
-        uses: &["xtask", "co-model", "co-log", "co-log-sqlite", "co-engine", "co-sessions"],
+        uses: &["xtask", "co-model", "co-log", "co-log-sqlite", "co-engine", "co-policy", "co-sessions"],
         tests_use: &[],
     },
 ];
