@@ -29,8 +29,13 @@ pub fn run(arguments: &[String]) -> Result<(), TestError> {
     ensure_python_packages(&root)?;
     ensure_cargo_tool(&NEXTEST)?;
     // Tests of one room start the programs of another: the orchestrator itself, the fake agent.
-    Program::cargo().args(["build", "--workspace", "--bins"]).directory(&root).run()?;
-    Program::cargo().args(["nextest", "run", "--workspace"]).args(arguments).directory(&root).run()?;
+    Program::cargo().args(["build", "--workspace", "--bins", "--examples"]).directory(&root).run()?;
+    Program::cargo()
+        .args(["nextest", "run", "--workspace"])
+        .args(arguments)
+        .env("CODEX_ORCHESTRATOR_TEST_PROGRAMS_BUILT", "1")
+        .directory(&root)
+        .run()?;
     Program::cargo().args(["test", "--doc", "--workspace", "--quiet"]).directory(&root).run()?;
     Ok(())
 }

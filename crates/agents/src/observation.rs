@@ -195,6 +195,9 @@ fn finished(tool: &ToolUse, outcome: &CallOutcome) -> String {
     format!("{done} {}: {how}", subject(tool))
 }
 
+/// Bounds the entries of an agent's plan that are told.
+pub(crate) const MOST_PLAN_ENTRIES: usize = 200;
+
 /// Holds one entry of an agent's list of things to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TodoItem {

@@ -459,7 +459,7 @@ pub(crate) enum McpCommand {
     /// Start a run that goes on by itself, and return at once
     Start(McpStartArguments),
     /// Show where such a run stands, and the response file of each of its stages
-    Poll(McpPollArguments),
+    Poll(StatusArguments),
     /// Own a run that another process hands over on standard input
     #[command(hide = true)]
     Own,
@@ -508,19 +508,6 @@ pub(crate) struct McpStartArguments {
     /// A second start with the same key starts nothing and shows the run of the first
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct McpPollArguments {
-    /// The run; the newest of the task when none is named
-    #[arg(long, value_name = "RUN")]
-    pub(crate) run: Option<RunId>,
-    /// Keep showing changes until the run is over; a run that failed gives a failing exit code
-    #[arg(long, short)]
-    pub(crate) watch: bool,
-    /// Longest time between two looks: seconds, or a duration such as `500ms`
-    #[arg(long, value_name = "TIME", default_value = "10", value_parser = interval)]
-    pub(crate) interval: Duration,
 }
 
 #[derive(Debug, Args)]

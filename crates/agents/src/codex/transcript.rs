@@ -10,13 +10,11 @@ use serde_json::Value;
 
 use crate::dialogue::{ConsentDecision, Dialogue, Steered, Transcript};
 use crate::lines::LineCutter;
-use crate::observation::{AgentObservation, TodoItem};
+use crate::observation::{AgentObservation, MOST_PLAN_ENTRIES, TodoItem};
 use crate::recorder::{MAX_FILES, Observe, Recorder, detail, outcome, words_of};
 use crate::report::AgentReport;
 use crate::text::{SHORT_LIMIT, TEXT_LIMIT, shortened};
 
-/// Bounds the entries of a list of things to do.
-const MAX_TODO_ITEMS: usize = 200;
 /// Begins the `error` events that announce another attempt.
 const RETRY_NOTICE: &str = "Reconnecting";
 
@@ -167,7 +165,7 @@ impl Reading {
             ("web_search", true) => observe(AgentObservation::SearchMade { query: short(item, "query") }),
             ("todo_list", _) => {
                 let entries = item.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                let items = entries.iter().take(MAX_TODO_ITEMS).map(|entry| TodoItem {
+                let items = entries.iter().take(MOST_PLAN_ENTRIES).map(|entry| TodoItem {
                     text: short(entry, "text"),
                     completed: entry.get("completed").and_then(Value::as_bool).unwrap_or(false),
                 });

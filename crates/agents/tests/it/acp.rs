@@ -25,7 +25,7 @@ impl Stage {
     fn new(script: &AcpScript) -> Self {
         let folder = TempDir::new().unwrap();
         let script = script.write(folder.path());
-        let words = [example("co-agents", "acp_agent"), script].map(|path| path.to_str().unwrap().to_owned());
+        let words = [example("acp_agent"), script].map(|path| path.to_str().unwrap().to_owned());
         let agent = format!("acp:{}", shlex_join(&words));
         Self { folder, agent }
     }

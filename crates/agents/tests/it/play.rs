@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
 use co_agents::{AgentExit, AgentObservation, AgentReport, AgentRequest, Dialogue, Driver, driver_for};
@@ -39,22 +39,7 @@ pub(crate) fn converse(
     mut listener: Listener,
 ) -> Play {
     let driver: Box<dyn Driver> = driver_for(request.agent).unwrap();
-    let launch = driver.prepare(request).unwrap();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the product's spawner is another room; a test waits for one child"
-    )]
-    let mut child = Command::new(&launch.argv[0])
-        .args(&launch.argv[1..])
-        .env_clear()
-        .envs(environment.iter().cloned())
-        .envs(launch.environment_additions)
-        .current_dir(request.cwd)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = launched(driver.as_ref(), request, environment);
     let mut dialogue = driver.dialogue(request);
     let mut stdin = child.stdin.take();
     let mut stdout = child.stdout.take().unwrap();
@@ -85,13 +70,41 @@ pub(crate) fn converse(
         let report = dialogue.finish(&mut |observation| observations.push(observation));
         (report, observations)
     });
-    let mut stderr = child.stderr.take().unwrap();
-    let stderr = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        stderr.read_to_end(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
-    });
+    let stderr = read_whole(child.stderr.take().unwrap());
     Play { child, reader, stderr }
+}
+
+/// Starts what a driver prepares, with pipes to speak through.
+pub(crate) fn launched(
+    driver: &dyn Driver,
+    request: &AgentRequest<'_>,
+    environment: &[(OsString, OsString)],
+) -> Child {
+    let launch = driver.prepare(request).unwrap();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the product's spawner is another room; a test waits for one child"
+    )]
+    Command::new(&launch.argv[0])
+        .args(&launch.argv[1..])
+        .env_clear()
+        .envs(environment.iter().cloned())
+        .envs(launch.environment_additions)
+        .current_dir(request.cwd)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Reads all of a pipe, on a thread of its own.
+pub(crate) fn read_whole(mut pipe: ChildStderr) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 impl Play {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,6 +12,8 @@ use co_agents::{
     AgentExit, AgentObservation, AgentReport, AgentRequest, AgentVerdict, ConsentDecision, ConsentRequest,
     Dialogue, FailureClass, ThreadId, driver_for, judge,
 };
+
+use crate::play::{launched, read_whole};
 
 /// Generous: only a hang takes so long.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -41,22 +43,7 @@ impl Talk {
     /// Prepares and starts an agent in `environment`; the tests' own environment is not inherited.
     pub(crate) fn start(request: &AgentRequest<'_>, environment: &[(OsString, OsString)]) -> Self {
         let driver = driver_for(request.agent).unwrap();
-        let launch = driver.prepare(request).unwrap();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the product's spawner is another room; a test waits for one child"
-        )]
-        let mut child = Command::new(&launch.argv[0])
-            .args(&launch.argv[1..])
-            .env_clear()
-            .envs(environment.iter().cloned())
-            .envs(launch.environment_additions)
-            .current_dir(request.cwd)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = launched(driver.as_ref(), request, environment);
         let (sender, output) = channel();
         let mut stdout = child.stdout.take().unwrap();
         std::thread::spawn(move || {
@@ -67,12 +54,7 @@ impl Talk {
                 }
             }
         });
-        let mut stderr = child.stderr.take().unwrap();
-        let stderr = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stderr.read_to_end(&mut bytes).unwrap();
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
+        let stderr = read_whole(child.stderr.take().unwrap());
         let stdin = child.stdin.take();
         let dialogue = driver.dialogue(request);
         let mut talk = Self { child, dialogue, stdin, output, stderr, seen: Vec::new(), handled: 0 };

@@ -17,7 +17,7 @@ use co_model::RunId;
 use co_runtime::Orchestrator;
 use serde_json::{Value, json};
 
-use crate::args::{Format, McpPollArguments, McpServeArguments, McpStartArguments, StatusArguments};
+use crate::args::{Format, McpServeArguments, McpStartArguments, StatusArguments};
 use crate::commands::status;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
@@ -121,7 +121,7 @@ pub(crate) fn start(context: &Context, arguments: McpStartArguments) -> Result<E
     Ok(Exit::Done)
 }
 
-pub(crate) fn poll(context: &Context, arguments: &McpPollArguments) -> Result<Exit, CliError> {
+pub(crate) fn poll(context: &Context, arguments: &StatusArguments) -> Result<Exit, CliError> {
     let orchestrator = context.existing()?;
     let run = context.run_or_newest(&orchestrator, arguments.run.as_ref())?;
     let exit = if context.format == Format::Json {

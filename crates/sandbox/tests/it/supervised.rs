@@ -31,8 +31,7 @@ fn report_of(world: &World, argv: &[&str], changes: &Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         scenario[name] = value.clone();
     }
-    let output =
-        Command::new(example("co-sandbox", "supervised")).arg(scenario.to_string()).output().unwrap();
+    let output = Command::new(example("supervised")).arg(scenario.to_string()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -8,7 +8,7 @@ use co_testkit::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, path, stage, the_run, touch, user_messages, wait_until_gone};
+use super::{Bench, path, peak_memory, stage, the_run, touch, user_messages, wait_until_gone};
 use crate::calls::{answer, calls, question};
 use crate::support::{PATIENCE, Project, wait_for};
 
@@ -67,6 +67,25 @@ fn what_is_denied_or_not_answered_is_not_done_and_the_turn_goes_on() {
     let run = bench.project.run(&[&quick[..], &["--format", "json"]].concat()).expect(0).run_id();
     assert!(!bench.project.path("never").exists());
     assert_eq!(calls(&bench.project, &run), ["requested by agent", "denied: prompt"]);
+}
+
+#[test]
+fn one_yes_for_the_session_serves_nineteen_of_twenty_calls_in_two_conversations() {
+    let turn = |word: &str| {
+        let calls = std::iter::repeat_with(|| Step::shell("echo x >> said")).take(10);
+        calls.chain([Step::message(word)]).collect::<Vec<_>>()
+    };
+    let mut bench = server(turn("Said.").into_iter().chain(turn("Said again.")));
+    bench.project.set("CODEX_ORCHESTRATOR_SESSION", "monday");
+    let (mut child, first) = start(&bench.project);
+    question(&bench.project, &first);
+    answer(&bench.project, &first, &["yes", "--scope", "session"]);
+    assert!(child.wait().unwrap().success());
+    let second = bench.project.run(&[ASKING, &["--json"]].concat()).expect(0).run_id();
+    assert_eq!(std::fs::read_to_string(bench.project.path("said")).unwrap().lines().count(), 20);
+    let count = |run: &str, name: &str| bench.project.manifest(run)["tool_calls"][name].as_u64().unwrap();
+    let both = |name: &str| count(&first, name) + count(&second, name);
+    assert_eq!((both("requested"), both("approved_by_prompt"), both("denied")), (20, 1, 0));
 }
 
 #[test]
@@ -132,15 +151,21 @@ fn a_killed_turn_goes_on_in_the_same_thread_and_asks_again() {
 
 /// A project whose agent speaks the Agent Client Protocol and asks for this command.
 fn acp(command: &str) -> Project {
+    acp_after(command, Vec::new())
+}
+
+/// The same after it has done something else.
+fn acp_after(command: &str, mut actions: Vec<AcpAction>) -> Project {
     let project = Project::empty();
     let call = json!({
         "toolCallId": "c1", "title": "`a title proves nothing`", "kind": "execute",
         "rawInput": {"command": command},
     });
     let options = ["allow_once", "reject_once"].map(str::to_owned).to_vec();
-    let script = AcpScript::new([vec![AcpAction::Ask { call, options }]]);
+    actions.push(AcpAction::Ask { call, options });
+    let script = AcpScript::new([actions]);
     let script = script.write(project.repository().outside());
-    let program = example("co-agents", "acp_agent");
+    let program = example("acp_agent");
     project.write_pipelines(&one(&format!("acp:'{}' '{}'", program.display(), script.display())));
     project.repository().commit("pipelines");
     project
@@ -161,6 +186,21 @@ fn an_agent_of_the_open_protocol_is_answered_too() {
         let chosen = if word == "yes" { "allow_once" } else { "reject_once" };
         assert!(message.contains(chosen), "{message}");
     }
+}
+
+#[test]
+fn a_flood_of_an_agent_that_is_spoken_with_is_recorded_in_bounded_memory() {
+    const FLOOD: usize = 40 << 20;
+    let project = acp_after("make install", vec![AcpAction::Flood { bytes: FLOOD }]);
+    let (mut child, run) = start(&project);
+    // It asks after the flood, so what was needed for it is known now.
+    question(&project, &run);
+    let kilobytes = peak_memory(child.id());
+    answer(&project, &run, &["no"]);
+    assert!(child.wait().unwrap().success());
+    assert!(kilobytes < 75 << 10, "{kilobytes} kB for a flood of {FLOOD} bytes");
+    let manifest = project.manifest(&run);
+    assert!(stage(&manifest, "edit")["output_bytes"]["stdout"].as_u64().unwrap() > FLOOD as u64);
 }
 
 #[test]

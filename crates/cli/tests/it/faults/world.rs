@@ -131,7 +131,7 @@ impl World {
     #[expect(clippy::disallowed_methods, reason = "the probe is a tool of this test")]
     pub(super) fn probe(&self, verb: [&str; 2], side: &str, at: u64, script: &str) -> Output {
         static PROBE: OnceLock<PathBuf> = OnceLock::new();
-        let probe = PROBE.get_or_init(|| co_testkit::example("codex-orchestrator", "fault_probe"));
+        let probe = PROBE.get_or_init(|| co_testkit::example("fault_probe"));
         Command::new(probe)
             .arg(self.project.root())
             .args(verb)

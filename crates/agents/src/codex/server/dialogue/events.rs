@@ -5,15 +5,13 @@ use serde_json::{Value, json};
 use super::super::consent::{Asked, Context, Reply, Wanted, asked};
 use super::super::items::{call, call_outcome, error, usage};
 use super::{Consent, Phase, Talk};
-use crate::observation::{AgentObservation, TodoItem};
+use crate::observation::{AgentObservation, MOST_PLAN_ENTRIES, TodoItem};
 use crate::recorder::Observe;
 use crate::rpc;
 use crate::text::{SHORT_LIMIT, TEXT_LIMIT, shortened};
 
 /// Bounds the consents that wait for a decision; Codex asks for few at a time.
 const MAX_CONSENTS: usize = 128;
-/// Bounds the entries of a plan.
-const MAX_TODO_ITEMS: usize = 200;
 /// Lists what the server tells and nobody here needs: whole methods, or their beginnings up to a `/`.
 const QUIET: &[&str] = &[
     "account/",
@@ -277,7 +275,7 @@ fn plan(params: &Value) -> AgentObservation {
     };
     let items = steps
         .iter()
-        .take(MAX_TODO_ITEMS)
+        .take(MOST_PLAN_ENTRIES)
         .map(|step| TodoItem { text: text(step, "step"), completed: text(step, "status") == "completed" });
     AgentObservation::TodoChanged { items: items.collect() }
 }
