@@ -157,7 +157,7 @@ fn a_stage_does_not_use_a_session_that_may_do_more() {
 fn a_rule_holds_for_a_stage_in_a_session() {
     let desk = pipeline(r#"[{ "id": "ask", "command": "touch asked", "session": "dev" }]"#)
         .settled("approval_policy = \"never\"", "prefix_rule(pattern=[\"touch\"], decision=\"prompt\")");
-    let run = run(&desk, 10);
+    let run = run(&desk, 11);
     assert!(!desk.path("asked").exists());
     let commands = desk.manifest(&run)["commands"].to_string();
     assert!(commands.contains("AskForApproval is set to Never"), "{commands}");
