@@ -10,12 +10,14 @@
 //! `co-runtime` and its [`Host`] for everything else.
 
 mod caller;
+mod consent;
 mod desk;
 mod host;
 mod http;
 mod lines;
 mod resources;
 mod server;
+mod session;
 mod stdio;
 mod subscriptions;
 mod token;
@@ -24,6 +26,10 @@ mod waiting;
 
 pub use host::{Errand, Host, PlanRequest, Receipt, Refusal, StartErrand};
 pub use http::{Access, HttpOptions, serve_http};
+pub use session::{
+    Listening, SessionAnswer, SessionDone, SessionEntry, SessionErrand, SessionList, SessionReply,
+    SessionScript, SessionStart,
+};
 pub use stdio::serve_stdio;
 pub use token::Token;
 
