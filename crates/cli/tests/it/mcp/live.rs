@@ -74,6 +74,11 @@ fn a_session_lives_its_whole_life() {
             (seen.contains("40 100") && seen.matches("ping").count() >= 2).then_some(())
         });
         client.tool("session_signal", json!({ "session": "dev", "signal": "INT" }));
+        // Until the program is gone it may still take what is meant for the shell, which then prompts.
+        wait_for("the shell prompts", || {
+            let prompt = client.tool("session_poll", json!({ "session": "dev", "yield_ms": 5000 }));
+            (prompt["output"] != "").then_some(())
+        });
         let back = client.tool("session_run", json!({ "session": "dev", "script": "echo back" }));
         assert_eq!(back["output"], "back\n");
         // It belongs to no connection.
