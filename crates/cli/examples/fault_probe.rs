@@ -274,6 +274,7 @@ fn orchestrator(
         agent_program: None,
         helper: None,
         guard: co_privacy::Guard::new(&co_privacy::GuardSettings::default()).expect("a guard"),
+        session_host: None,
     };
     let clock: Arc<dyn Clock> =
         if script == Script::Clock { Arc::new(JumpingClock::default()) } else { Arc::new(SystemClock) };

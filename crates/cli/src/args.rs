@@ -14,6 +14,7 @@ use crate::policy::PolicyOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use co_model::{DurationText, ExecutionMode, RunId, RunStatus, StageId};
 
+use crate::commands::session::SessionCommand;
 use crate::telemetry::TelemetryOptions;
 
 const AFTER_HELP: &str = "\
@@ -136,6 +137,9 @@ pub(crate) enum Command {
     /// Serve MCP clients, and long sessions that no client's time-out ends
     #[command(subcommand)]
     Mcp(McpCommand),
+    /// Keep shells and programs alive between commands
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Show the coding agents that this machine has
     #[command(subcommand)]
     Agents(AgentsCommand),
@@ -635,7 +639,7 @@ pub(crate) struct ManArguments {
     pub(crate) markdown: bool,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let duration = match text.parse::<u32>() {
         Ok(seconds) => Duration::from_secs(u64::from(seconds)),
         Err(_) => text.parse::<DurationText>().map_err(|error| error.to_string())?.0,

@@ -134,6 +134,7 @@ impl Context {
             agent_program: settings.codex.value.clone(),
             helper: std::env::current_exe().ok(),
             guard: privacy::guard(self)?,
+            session_host: crate::commands::session::host_of(self).ok(),
         };
         Ok(Orchestrator::new(options, Arc::new(log), Arc::new(SystemClock), spawner)?)
     }

@@ -25,6 +25,7 @@ use args::{
     AgentsCommand, ApprovalsCommand, Arguments, Command, ConfigCommand, DoctorArguments, DoctorCheck,
     InstructionsCommand, McpCommand,
 };
+use commands::session::SessionCommand;
 use context::Context;
 use error::{CliError, Exit};
 use output::Notes;
@@ -46,19 +47,22 @@ fn main() -> ExitCode {
                 Err(error) => return failed(&CliError::of(Exit::Setup, &error)),
             }
         }
-        Command::Mcp(McpCommand::Own) => match commands::mcp::on_our_own() {
-            Ok(spawner) => Some(spawner),
-            Err(error) => return failed(&error),
-        },
+        Command::Mcp(McpCommand::Own) | Command::Session(SessionCommand::Host) => {
+            match commands::mcp::on_our_own() {
+                Ok(spawner) => Some(spawner),
+                Err(error) => return failed(&error),
+            }
+        }
         _ => None,
     };
     let notes = Notes { quiet: arguments.global.quiet };
+    // The exit code of these two may be that of a program.
     let arguments = match arguments {
         Arguments { global, command: Command::Exec(exec) } => {
-            return match commands::exec::exec(&global, spawner, notes, &exec) {
-                Ok(code) => ExitCode::from(code),
-                Err(error) => failed(&error),
-            };
+            return by_itself(commands::exec::exec(&global, spawner, notes, &exec));
+        }
+        Arguments { global, command: Command::Session(command) } => {
+            return by_itself(commands::session::session(&global, command, spawner, notes));
         }
         arguments => arguments,
     };
@@ -123,12 +127,20 @@ fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes)
         Command::Mcp(McpCommand::Call(arguments)) => commands::mcp::call(&context, arguments),
         Command::Mcp(McpCommand::Bridge(arguments)) => commands::mcp::bridge(&context, &arguments),
         Command::Exec(_)
+        | Command::Session(_)
         | Command::Schema(_)
         | Command::Completions(_)
         | Command::Man(_)
         | Command::Mcp(McpCommand::Own) => {
             Err(CliError::new(Exit::Bug, format!("the command was taken before (format {format:?})")))
         }
+    }
+}
+
+fn by_itself(outcome: Result<u8, CliError>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failed(&error),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use co_config::{CodexPlaces, CodexSettings, Direction, Override, Overrides, load_codex, tool_policy};
+use co_config::{
+    CodexPlaces, CodexSettings, Direction, Override, Overrides, TaskWord, load_codex, tool_policy,
+};
 use co_model::{ApprovalPolicy, DurationText, NetworkAccess, Pipeline, SandboxMode, ToolPolicy};
 
 use crate::commands::mcp;
@@ -76,6 +78,16 @@ pub(crate) enum Network {
     Allowed,
 }
 
+impl Network {
+    fn access(self, settings: &CodexSettings) -> NetworkAccess {
+        match self {
+            Self::Off => NetworkAccess::Off,
+            Self::On => NetworkAccess::On,
+            Self::Allowed => NetworkAccess::Allowed(settings.hosts.clone()),
+        }
+    }
+}
+
 impl PolicyOptions {
     /// Whether any of them was given.
     pub(crate) fn is_given(&self) -> bool {
@@ -95,7 +107,8 @@ impl Context {
     /// Reads the person's Codex settings for work in the repository, and applies the flags.
     pub(crate) fn policy(&self, options: &PolicyOptions) -> Result<Policy, CliError> {
         let settings = self.codex_settings(options.profile.as_deref())?;
-        let policy = tool_policy(&settings, &overrides(self, options, &settings))
+        let layers = [of_task(self, &settings)?, overrides(self, options, &settings)];
+        let policy = tool_policy(&settings, &layers)
             .map_err(|error| CliError::of(Exit::Refused, &error).hint("--widen lets a flag allow more"))?;
         Ok(Policy { settings, policy })
     }
@@ -158,11 +171,7 @@ impl Context {
 
 fn overrides(context: &Context, options: &PolicyOptions, settings: &CodexSettings) -> Overrides {
     let direction = if options.widen { Direction::Widen } else { Direction::Narrow };
-    let network = options.network.map(|network| match network {
-        Network::Off => NetworkAccess::Off,
-        Network::On => NetworkAccess::On,
-        Network::Allowed => NetworkAccess::Allowed(settings.hosts.clone()),
-    });
+    let network = options.network.map(|network| network.access(settings));
     let absolute = |path: &PathBuf| -> String {
         let base = std::env::current_dir().unwrap_or_else(|_| context.layout.root.clone());
         Path::new(&base).join(path).to_string_lossy().into_owned()
@@ -181,6 +190,45 @@ fn overrides(context: &Context, options: &PolicyOptions, settings: &CodexSetting
             .then(|| said(true, Direction::Widen, "--accept-weaker-sandbox")),
         question_expires_after: options.question_expires.map(|DurationText(duration)| duration),
     }
+}
+
+/// What the person's own file says for the task. It is theirs, outside of every repository: it may allow more.
+fn of_task(context: &Context, settings: &CodexSettings) -> Result<Overrides, CliError> {
+    let task = &context.settings.task.value;
+    let mut overrides = Overrides::default();
+    for TaskWord { key, values, line } in &context.settings.task_policy {
+        let source = format!("task {task} ({}:{line})", context.settings.file.display());
+        let wrong = |known: &str| {
+            let text = values.concat();
+            let message = format!("`{key}` of {source} is `{}`; known: {known}", text.escape_debug());
+            CliError::new(Exit::Setup, message)
+        };
+        let word = values.concat();
+        match *key {
+            "approval_policy" => {
+                let value = approval(&word).map_err(|_| wrong("never, on-request, untrusted"))?;
+                overrides.approval = Some(widening(value, &source));
+            }
+            "sandbox" => {
+                let mode = Sandbox::from_str(&word, false)
+                    .map_err(|_| wrong("read-only, workspace-write, danger-full-access"))?;
+                overrides.sandbox = Some(widening(mode.into(), &source));
+            }
+            "network" => {
+                let network = Network::from_str(&word, false).map_err(|_| wrong("off, on, allowed"))?;
+                overrides.network = Some(widening(network.access(settings), &source));
+            }
+            _ => {
+                let roots = values.iter().map(|root| widening(root.clone(), &source));
+                overrides.writable_roots.extend(roots);
+            }
+        }
+    }
+    Ok(overrides)
+}
+
+fn widening<T>(value: T, source: &str) -> Override<T> {
+    Override { value, direction: Direction::Widen, source: source.to_owned() }
 }
 
 fn said<T>(value: T, direction: Direction, flag: &str) -> Override<T> {

@@ -69,7 +69,7 @@ impl<'a> Prompt<'a> {
         };
         let terminal = if for_people { open() } else { None };
         let (run, state) = (run.clone(), State::Idle);
-        Self { context, orchestrator, run, terminal, state, stale: true, typed: Vec::new() }
+        Self { context, orchestrator, run, terminal, state, stale: false, typed: Vec::new() }
     }
 
     /// Takes notice of an event that is shown to the person already.
@@ -264,9 +264,9 @@ fn details(question: &OpenQuestionView) -> String {
     let mut lines = Vec::new();
     let mut line = |name: &str, text: &str| lines.push(format!("  {name:<9}{}\n", text.escape_debug()));
     line("in", &request.cwd);
-    let network = &request.sandbox.network;
-    let place = if request.escalated { " (outside its sandbox)" } else { "" };
-    line("sandbox", &format!("{}, network {network}{place}", request.sandbox.mode));
+    let sandbox = format!("{}, network {}", request.sandbox.mode, request.sandbox.network);
+    let sandbox = if request.escalated { format!("none, instead of {sandbox}") } else { sandbox };
+    line("sandbox", &sandbox);
     for root in &request.sandbox.writable_roots {
         line("writes", root);
     }

@@ -260,6 +260,8 @@ fn read_stage(index: usize, value: &Value<'_>, report: &Report<'_>) -> Option<St
         },
         execution: read_execution(&fields),
         capabilities: fields.texts("capabilities").unwrap_or_default(),
+        session: fields.session("session"),
+        tty: fields.boolean("tty").unwrap_or(false),
         ..Stage::new(draft.id.value.clone(), work)
     };
     if matches!(stage.work, StageWork::Command(_) | StageWork::Mcp(_)) {
@@ -277,8 +279,15 @@ fn read_stage(index: usize, value: &Value<'_>, report: &Report<'_>) -> Option<St
                 .add(range, format!("`plan` of {place} makes a default target of what no target may select"));
         }
     }
-    if let Some(range) = fields.range("session") {
-        report.warn(range, format!("`session` of {place} takes effect in a later version"));
+    if let (Some(session), Some(range)) = (&stage.session, fields.range("session"))
+        && session.persist
+        && !session.reuse
+    {
+        let id = &session.id;
+        report.warn(
+            range,
+            format!("`session` of {place} stays and is not reused: a second run finds `{id}` taken"),
+        );
     }
     draft.outputs = stage.outputs.keys().cloned().collect();
     draft.aliases.clone_from(&stage.aliases);

@@ -7,12 +7,12 @@ use std::collections::HashSet;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use co_model::{CommandLine, DurationText, PipelineId, StageId};
+use co_model::{CommandLine, DurationText, PipelineId, StageId, StageSession};
 use indexmap::IndexMap;
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::{Range, Ranged as _};
 
-use crate::keys::{ACP, AGENTS, Key, Shape, snake_case, spellings};
+use crate::keys::{ACP, AGENTS, Key, SESSION_KEYS, Shape, snake_case, spellings};
 use crate::problem::{Report, did_you_mean, shown};
 
 /// A value and where it stands.
@@ -142,6 +142,21 @@ impl<'a, 'd> Fields<'a, 'd> {
     }
 
     /// An object below a key, already checked with this one.
+    /// A live session: a name alone, or an object. What is wrong with it was reported.
+    pub(crate) fn session(&self, name: &str) -> Option<StageSession> {
+        let value = self.value(name)?;
+        let mut session = StageSession { id: "default".to_owned(), reuse: true, persist: false };
+        if let Some(object) = value.as_object() {
+            let fields = Fields { object, keys: &[SESSION_KEYS] };
+            session.id = fields.text("id").unwrap_or(session.id);
+            session.reuse = fields.boolean("reuse").unwrap_or(session.reuse);
+            session.persist = fields.boolean("persist").unwrap_or(session.persist);
+        } else {
+            text(value)?.clone_into(&mut session.id);
+        }
+        Some(session)
+    }
+
     pub(crate) fn object(&self, name: &str) -> Option<Fields<'a, 'd>> {
         let key = self.keys.iter().copied().flatten().find(|key| key.name == name)?;
         let Shape::Object(keys) = &key.shape else { return None };
@@ -290,6 +305,14 @@ fn check(shape: &'static Shape, value: &Value<'_>, what: &str, report: &Report<'
                 check_inner_path(path, value, what, "the repository", report);
             }
         }
+        Shape::SessionId => check_session_id(value, what, report),
+        Shape::Session if value.as_string_lit().is_some() => check_session_id(value, what, report),
+        Shape::Session => match value.as_object() {
+            Some(object) => {
+                Fields::open(object, &[SESSION_KEYS], what, report, |_| None);
+            }
+            None => expected(what, "a string or an object", value, report),
+        },
         Shape::Object(ref keys) => {
             if let Some(object) = expect_object(what, value, report) {
                 Fields::open(object, std::slice::from_ref(keys), what, report, |_| None);
@@ -347,6 +370,18 @@ pub(crate) fn json(value: &Value<'_>) -> Option<serde_json::Value> {
             serde_json::Value::Object(fields.collect::<Option<_>>()?)
         }
     })
+}
+
+fn check_session_id(value: &Value<'_>, what: &str, report: &Report<'_>) {
+    let Some(read) = expect_saying(what, value, report) else { return };
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_name = read.len() <= 64 && read.bytes().all(letter) && read != "." && read != "..";
+    if !is_name {
+        let message = format!("{what} is no name of a session: `{}`", shown(read));
+        report.add_with(value.range(), message, || {
+            Some("take 1 to 64 of the letters A-Z a-z, digits, `.`, `_` and `-`".to_owned())
+        });
+    }
 }
 
 fn check_count(least: u64, most: u64, value: &Value<'_>, what: &str, report: &Report<'_>) {

@@ -55,6 +55,10 @@ pub(crate) enum Shape {
     ExitCodes,
     /// A path within the repository.
     InnerPath,
+    /// The name of a live session.
+    SessionId,
+    /// A live session: its name, or an object.
+    Session,
     /// An object with these keys.
     Object(&'static [Key]),
     /// An object of anything, handed on as it is.
@@ -214,11 +218,6 @@ const STAGE_KEYS: &[Key] = &[
     },
     key("capabilities", Shape::Texts, "Free labels of what the stage needs from its executor."),
     key("plan", Shape::Object(PLAN_KEYS), "How the stage is selected."),
-    key(
-        "session",
-        Shape::Object(SESSION_KEYS),
-        "The seeds' session lease; accepted, takes effect in a later version.",
-    ),
 ];
 
 const PLAN_KEYS: &[Key] = &[
@@ -239,10 +238,15 @@ const PLAN_KEYS: &[Key] = &[
     },
 ];
 
-const SESSION_KEYS: &[Key] = &[
-    key("id", Shape::Text, "Name of the session."),
-    key("reuse", Shape::Boolean, "Whether an open session is taken."),
-    key("persist", Shape::Boolean, "Whether the session stays open."),
+/// The object that `session` may be; a text alone is its `id`.
+pub(crate) const SESSION_KEYS: &[Key] = &[
+    key("id", Shape::SessionId, "Its name, within the run unless it persists; `default` when left out."),
+    key(
+        "reuse",
+        Shape::Boolean,
+        "Whether a session of that name that is there already is used; true when left out, else the stage is refused.",
+    ),
+    key("persist", Shape::Boolean, "Whether the session outlives the run; false when left out."),
 ];
 
 const ALLOW_FAILURE: &[Key] = &[key(
@@ -261,8 +265,15 @@ const NESTED_KEYS: &[Key] = &[
     },
 ];
 
-const COMMAND_KEYS: &[Key] =
-    &[key("command", Shape::Command, "A line for `/bin/sh -c`, or a program with its arguments.")];
+const COMMAND_KEYS: &[Key] = &[
+    key("command", Shape::Command, "A line for `/bin/sh -c`, or a program with its arguments."),
+    key(
+        "session",
+        Shape::Session,
+        "The live shell that the command runs in, by name: what one stage sets is there for the next that names it.",
+    ),
+    key("tty", Shape::Boolean, "Whether the command runs on a terminal; false when left out."),
+];
 
 const MCP_KEYS: &[Key] = &[
     key("server", Shape::Text, "The MCP server, by its name in the person's Codex settings."),

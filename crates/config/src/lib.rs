@@ -33,6 +33,7 @@ pub use problem::Problem;
 pub use schema::{SCHEMA_FILE, pipeline_schema};
 pub use settings::{ExplainedSetting, Flags, Setting, Settings, SettingsError, Source};
 pub use starter::starter_file;
+pub use user_file::TaskWord;
 
 /// Name of a repository's pipeline file.
 pub const PIPELINE_FILE: &str = "codex.orchestrator.json";

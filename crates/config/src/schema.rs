@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{FILE_KEYS, Key, Kind, PIPELINE_KEYS, Shape, spellings};
+use crate::keys::{FILE_KEYS, Key, Kind, PIPELINE_KEYS, SESSION_KEYS, Shape, spellings};
 
 /// Where a starting file tells editors to find the schema: below the repository, so that
 /// completion works without a network. Whoever writes [`crate::starter_file`] writes
@@ -98,6 +98,7 @@ fn values(shape: &'static Shape) -> Value {
             "pattern": r#"^[^.\-\s<>:"/\\|?*][^<>:"/\\|?*]*$"#,
         })
     };
+    let session_id = || json!({ "type": "string", "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$" });
     let by_name = |value: Value| {
         json!({
             "type": "object",
@@ -138,6 +139,8 @@ fn values(shape: &'static Shape) -> Value {
             "type": "array", "items": { "type": "integer", "minimum": 1, "maximum": 255 }, "minItems": 1,
         }),
         Shape::Arguments => json!({ "type": "object" }),
+        Shape::SessionId => session_id(),
+        Shape::Session => json!({ "oneOf": [session_id(), object(&[SESSION_KEYS], &[])] }),
         Shape::Object(keys) => object(&[keys], &[]),
         Shape::Stages => json!({ "type": "array", "items": { "$ref": "#/$defs/stage" }, "minItems": 1 }),
         Shape::Pipelines => json!({ "type": "array", "items": { "$ref": "#/$defs/pipeline" } }),

@@ -13,7 +13,7 @@ use co_model::{Actor, DurationText, DurationTextError, IdError, TaskId};
 
 use crate::environment::Environment;
 use crate::problem::Problem;
-use crate::user_file::UserFile;
+use crate::user_file::{TaskWord, UserFile};
 
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,10 @@ pub struct Settings {
     pub secret_variables: Setting<Option<String>>,
     /// Patterns of what must never be seen, by name; from the user's file alone.
     pub secret_patterns: Vec<(String, String)>,
+    /// What the person's file says for the task, on top of their Codex settings.
+    pub task_policy: Vec<TaskWord>,
+    /// The person's file, wherever it would be.
+    pub file: PathBuf,
     /// Patterns of what may be seen although it looks like a secret, by name.
     pub allowed_patterns: Vec<(String, String)>,
 }
@@ -311,10 +315,13 @@ impl Settings {
                 heartbeat_origin: heartbeat_interval.source,
             });
         }
+        let task = resolve_task(&layers, flags.task.as_deref())?;
         Ok(Self {
+            task_policy: file.of_task(task.value.as_str()),
+            file: file.path.clone(),
             runs_dir: below(&RUNS_DIR, flags.runs_dir.as_deref(), ".runs")?,
             out_dir: below(&OUT_DIR, flags.out_dir.as_deref(), "out")?,
-            task: resolve_task(&layers, flags.task.as_deref())?,
+            task,
             target: optional(layers.text(&TARGET, flags.target.as_deref())?),
             heartbeat_interval,
             stale_after,

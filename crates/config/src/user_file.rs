@@ -29,6 +29,10 @@ const KEYS: [&str; 10] = [
 
 /// Tables of the file: texts by names that the person chooses.
 const TABLES: [&str; 2] = ["secret_patterns", "allowed_patterns"];
+/// The table of what holds in one task alone, by the task's id.
+const TASKS: &str = "tasks";
+/// Keys of a task.
+const TASK_KEYS: [&str; 4] = ["approval_policy", "sandbox", "network", "writable_roots"];
 /// The most entries of one table.
 const MOST_ENTRIES: usize = 200;
 
@@ -51,6 +55,18 @@ pub(crate) struct UserFile {
 struct Values {
     single: Vec<(&'static str, UserValue)>,
     named: Vec<(&'static str, String, UserValue)>,
+    of_tasks: Vec<(String, TaskWord)>,
+}
+
+/// What the person's file says for one task: a key, and what stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskWord {
+    /// `approval_policy`, `sandbox`, `network` or `writable_roots`.
+    pub key: &'static str,
+    /// The text; several of `writable_roots`.
+    pub values: Vec<String>,
+    /// The line in the file, from 1.
+    pub line: usize,
 }
 
 impl UserFile {
@@ -62,6 +78,12 @@ impl UserFile {
 
     pub(crate) fn get(&self, key: &str) -> Option<&UserValue> {
         self.values.single.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// What the file says for a task.
+    pub(crate) fn of_task(&self, task: &str) -> Vec<TaskWord> {
+        let words = self.values.of_tasks.iter().filter(|(of, _)| of == task);
+        words.map(|(_, word)| word.clone()).collect()
     }
 
     /// Reads the file where the XDG base directory specification puts it; a missing one is empty.
@@ -113,14 +135,20 @@ fn read_value(
     if let Some(table) = TABLES.into_iter().find(|table| *table == key) {
         return read_table(table, value, report, values);
     }
+    if key == TASKS {
+        return read_tasks(value, report, values);
+    }
     let Some(name) = KEYS.into_iter().find(|name| *name == key) else {
         report.add_with(key_span, format!("unknown key `{}`", shown(key)), || match key {
             "root" | "task" | "target" => {
                 Some("it belongs to one invocation: use the flag or the environment variable".to_owned())
             }
-            _ => closest(key, KEYS.into_iter().chain(TABLES))
-                .map(|name| format!("did you mean `{name}`?"))
-                .or_else(|| did_you_mean(key, KEYS.into_iter().chain(TABLES))),
+            _ => {
+                let known = || KEYS.into_iter().chain(TABLES).chain([TASKS]);
+                closest(key, known())
+                    .map(|name| format!("did you mean `{name}`?"))
+                    .or_else(|| did_you_mean(key, known()))
+            }
         });
         return;
     };
@@ -158,5 +186,40 @@ fn read_table(table: &'static str, value: &Spanned<DeValue<'_>>, report: &Report
         };
         let value = UserValue { text: text.to_string(), line: report.line(value.span().start) };
         values.named.push((table, name.get_ref().to_string(), value));
+    }
+}
+
+fn read_tasks(value: &Spanned<DeValue<'_>>, report: &Report<'_>, values: &mut Values) {
+    let DeValue::Table(tasks) = value.get_ref() else {
+        return report.add(value.span(), format!("`{TASKS}` must be a table of tasks"));
+    };
+    for (task, entries) in tasks {
+        let DeValue::Table(keys) = entries.get_ref() else {
+            let task = shown(task.get_ref());
+            report.add(entries.span(), format!("`{TASKS}.{task}` must be a table"));
+            continue;
+        };
+        for (key, value) in keys {
+            let Some(name) = TASK_KEYS.into_iter().find(|name| *name == key.get_ref().as_ref()) else {
+                let text = format!("unknown key `{}` of a task", shown(key.get_ref()));
+                report.add_with(key.span(), text, || did_you_mean(key.get_ref(), TASK_KEYS));
+                continue;
+            };
+            let texts = match value.get_ref() {
+                DeValue::String(text) if name != "writable_roots" => Some(vec![text.to_string()]),
+                DeValue::Array(items) if name == "writable_roots" => items
+                    .iter()
+                    .map(|item| item.get_ref().as_str().map(str::to_owned))
+                    .collect::<Option<Vec<String>>>(),
+                _ => None,
+            };
+            let Some(texts) = texts.filter(|texts| texts.len() <= MOST_ENTRIES) else {
+                let wanted = if name == "writable_roots" { "a list of strings" } else { "a string" };
+                report.add(value.span(), format!("`{name}` of a task must be {wanted}"));
+                continue;
+            };
+            let line = report.line(value.span().start);
+            values.of_tasks.push((task.get_ref().to_string(), TaskWord { key: name, values: texts, line }));
+        }
     }
 }

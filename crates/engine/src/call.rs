@@ -202,7 +202,9 @@ impl Draft {
         let asks = record.definition.approval_required && !request.escalated;
         let declared = if asks { Declared::ConsentRequired } else { Declared::Own };
         let requirement = requirement(self.state.policy(), &request, declared);
-        if matches!(requirement, Requirement::Skip { sandbox: SandboxChoice::Outside, .. }) {
+        // A shell that others share stays where it is: a rule on one command does not take it out.
+        let may_leave = record.definition.session.is_none() || request.escalated;
+        if may_leave && matches!(requirement, Requirement::Skip { sandbox: SandboxChoice::Outside, .. }) {
             request.sandbox = SandboxPolicy::FULL_ACCESS;
         }
         self.request(request, requirement);

@@ -12,6 +12,8 @@ use co_views::StatusView;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::session::{SessionAnswer, SessionErrand};
+
 /// What the program gives this surface. Every method may block.
 pub trait Host: Send + Sync + 'static {
     /// Opens the runtime to look, command and mend.
@@ -52,6 +54,13 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`] with what the command line would have said.
     fn send(&self, errand: &Errand, actor: &str) -> Result<Receipt, Refusal>;
+
+    /// Does something with live sessions, which a process of its own keeps. An agent wants it: what the
+    /// user's policy wants a person's consent to is only done when `consented`.
+    ///
+    /// # Errors
+    /// [`Refusal`] with what the command line would have said.
+    fn session(&self, errand: &SessionErrand, consented: bool) -> Result<SessionAnswer, Refusal>;
 }
 
 /// Why something was not done, as the command line says it.

@@ -16,12 +16,14 @@
 
 mod caller;
 mod client;
+mod consent;
 mod desk;
 mod host;
 mod http;
 mod lines;
 mod resources;
 mod server;
+mod session;
 mod stdio;
 mod subscriptions;
 mod token;
@@ -31,6 +33,10 @@ mod waiting;
 pub use client::{Caller as McpCaller, ClientError, ToolInfo, ToolResult, bridge, call_tool, list_tools};
 pub use host::{Errand, Host, PlanRequest, Receipt, Refusal, StartErrand};
 pub use http::{Access, HttpOptions, serve_http};
+pub use session::{
+    Listening, SessionAnswer, SessionDone, SessionEntry, SessionErrand, SessionList, SessionReply,
+    SessionScript, SessionStart,
+};
 pub use stdio::serve_stdio;
 pub use token::Token;
 

@@ -5,6 +5,7 @@ mod arguments;
 mod commanding;
 mod looking;
 mod output;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ pub(crate) fn all() -> Vec<Tool> {
         "Shows where a run stands, stage by stage, and can wait for its end. While it waits, the run's questions are put before the person at the client, where the client can do that.",
     );
     status.output_schema = Some(view_schema("status"));
-    vec![
+    let runs = vec![
         tool::<arguments::ListPipelines, answers::Pipelines>(
             "list_pipelines",
             "List pipelines",
@@ -161,7 +162,8 @@ pub(crate) fn all() -> Vec<Tool> {
             Kind::Mend,
             "Mends runs whose owner is gone: what is left of them is ended and recorded, so that they can be resumed.",
         ),
-    ]
+    ];
+    runs.into_iter().chain(sessions::all()).collect()
 }
 
 /// Writes a schema in the words that every client knows: no formats that say how wide a number is
@@ -239,7 +241,7 @@ pub(crate) async fn call(
         "answer_question" => answer(commanding::answer_question(desk, caller, given.read()).await),
         "steer_agent" => answer(commanding::steer_agent(desk, caller, given.read()).await),
         "recover" => answer(commanding::recover(desk, given.read()).await),
-        _ => return None,
+        _ => return sessions::call(desk, caller, given).await,
     })
 }
 

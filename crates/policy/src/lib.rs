@@ -14,6 +14,7 @@ pub mod rules;
 pub mod transient;
 
 mod danger;
+mod narrower;
 mod shell;
 
 pub use co_model::{narrowest_approval, narrowest_network, narrowest_sandbox};
@@ -21,5 +22,6 @@ pub use command::{Canonical, canonical};
 pub use danger::Danger;
 pub use grant::{Context, GrantIndex, covers};
 pub use key::{CallKeys, key};
+pub use narrower::is_within;
 pub use requirement::{Declared, Requirement, SandboxChoice, requirement};
 pub use rules::{RuleMatch, RuleVerdict, weigh};

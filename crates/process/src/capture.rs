@@ -20,8 +20,8 @@ const COALESCE_BYTES: u64 = 1 << 20;
 /// Index lines are written together once they are this long.
 const LINES_BYTES: usize = 16 << 10;
 
-/// The open log and index of one running program.
-pub(crate) struct LogWriter {
+/// The open log and index of one running program, or of something that runs inside of one.
+pub struct LogWriter {
     log: File,
     log_path: PathBuf,
     index: File,
@@ -39,7 +39,10 @@ pub(crate) struct LogWriter {
 
 impl LogWriter {
     /// Opens both files for appending; a last index line that a crash has torn is ended, so it stays alone.
-    pub(crate) fn open(capture: &Capture) -> Result<Self, RunError> {
+    ///
+    /// # Errors
+    /// [`RunError::Capture`].
+    pub fn open(capture: &Capture) -> Result<Self, RunError> {
         let (log, offset) = open(&capture.log).map_err(failure(&capture.log))?;
         let index = open(&capture.index)
             .and_then(|(mut index, length)| end_torn_line(&mut index, length).map(|()| index))
@@ -58,7 +61,10 @@ impl LogWriter {
     }
 
     /// Appends what one read brought.
-    pub(crate) fn append(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), RunError> {
+    ///
+    /// # Errors
+    /// [`RunError::Capture`]; the output is incomplete then.
+    pub fn append(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), RunError> {
         self.log.write_all(bytes).map_err(failure(&self.log_path))?;
         let length = bytes.len() as u64;
         match &mut self.pending {
@@ -84,8 +90,11 @@ impl LogWriter {
         self.flush_at
     }
 
-    /// Writes every entry so far to the index.
-    pub(crate) fn flush(&mut self) -> Result<(), RunError> {
+    /// Writes every entry so far to the index; to be called at the end.
+    ///
+    /// # Errors
+    /// [`RunError::Capture`].
+    pub fn flush(&mut self) -> Result<(), RunError> {
         self.finish_entry();
         self.flush_at = None;
         if self.lines.is_empty() {

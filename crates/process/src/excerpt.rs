@@ -20,7 +20,7 @@ pub struct Excerpt {
 
 impl Excerpt {
     /// Takes the next bytes of the stream.
-    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+    pub fn extend(&mut self, bytes: &[u8]) {
         let room = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
         let (first, rest) = bytes.split_at(room);
         self.head.extend_from_slice(first);

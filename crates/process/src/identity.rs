@@ -28,6 +28,12 @@ impl ProcessIdentity {
         Self { pid, start_time, boot_id: platform::boot_id().unwrap_or_default() }
     }
 
+    /// The identity of the process that has this id now; `None` when none runs.
+    pub fn of_running(pid: i32) -> Option<Self> {
+        let start_time = platform::running_since(pid).filter(|_| pid > 0)?;
+        Some(Self::of_this_boot(pid, start_time))
+    }
+
     /// Whether this very process still runs; a zombie does not.
     pub fn is_alive(&self) -> bool {
         self.pid > 0

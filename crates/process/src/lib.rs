@@ -47,6 +47,7 @@ mod tool;
 mod wire;
 mod zygote;
 
+pub use capture::LogWriter;
 pub use excerpt::{Excerpt, HEAD_BYTES, TAIL_BYTES, plain_text};
 pub use handover::{Handover, HandoverError};
 pub use identity::{

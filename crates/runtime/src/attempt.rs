@@ -19,7 +19,7 @@ use crate::confine::{Confined, confine};
 use crate::orchestrator::Shared;
 use crate::owner::Wake;
 use crate::redaction::Guarded;
-use crate::{agent, environment, evidence, mcp};
+use crate::{agent, environment, evidence, mcp, session};
 
 /// Everything an attempt needs; nothing of it is shared with the owner but the stop signal, the
 /// agent's voice and the way back.
@@ -81,6 +81,9 @@ impl Attempt {
     }
 
     fn command(&self, line: &CommandLine) -> AttemptReport {
+        if let Some(wanted) = &self.stage.session {
+            return session::command(self, line, wanted);
+        }
         let argv: Vec<OsString> = match line {
             CommandLine::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text.into()],
             CommandLine::Argv(words) => words.iter().map(OsString::from).collect(),
@@ -150,31 +153,41 @@ impl Attempt {
         let mut env = self.environment();
         env.retain(|(name, _)| !additions.iter().any(|(added, _)| added == name));
         env.extend(additions);
-        Program { argv, cwd: self.cwd(), env, stdin, terminal: co_process::Terminal::Pipes }
+        let terminal = if self.stage.tty {
+            co_process::Terminal::Pty { rows: 24, columns: 80 }
+        } else {
+            co_process::Terminal::Pipes
+        };
+        Program { argv, cwd: self.cwd(), env, stdin, terminal }
     }
 
     /// Runs a program to the end of its group, with its output going to the attempt's log.
     pub(crate) fn run(&self, program: &Program, observer: &mut dyn Observer) -> Ran {
-        let created = &self.state.created;
-        let layout = &self.shared.options.layout;
-        let capture = Capture {
-            log: layout.attempt_log(&created.task, &created.run, &self.stage.id, self.number),
-            index: layout.attempt_index(&created.task, &created.run, &self.stage.id, self.number),
-        };
+        let capture = self.capture();
         let limits = Limits { timeout: self.stage.timeout, ..Limits::default() };
         let Some(spawner) = &self.shared.spawner else {
             return Ran::without(AttemptExit::NotStarted {
                 reason: "this process cannot start programs".to_owned(),
             });
         };
-        // A folder that somebody has removed is made again; what fails is told by the capture.
-        drop(std::fs::create_dir_all(layout.logs_dir(&created.task, &created.run)));
         let mut guarded = Guarded::new(&self.shared.options.guard, observer);
         let ran = match co_process::run(spawner, program, &capture, &limits, &self.stop, &mut guarded) {
             Ok(report) => Ran::of(&report),
             Err(error) => Ran { transient: transient(&error), ..Ran::without(exit_of(&error)) },
         };
         Ran { redactions: guarded.counts(), ..ran }
+    }
+
+    /// Where the attempt's output goes.
+    pub(crate) fn capture(&self) -> Capture {
+        let created = &self.state.created;
+        let layout = &self.shared.options.layout;
+        // A folder that somebody has removed is made again; what fails is told by the capture.
+        drop(std::fs::create_dir_all(layout.logs_dir(&created.task, &created.run)));
+        Capture {
+            log: layout.attempt_log(&created.task, &created.run, &self.stage.id, self.number),
+            index: layout.attempt_index(&created.task, &created.run, &self.stage.id, self.number),
+        }
     }
 
     pub(crate) fn report(&self, ran: Ran) -> AttemptReport {
@@ -251,7 +264,7 @@ impl Ran {
     }
 
     /// Whether the sandbox, as far as can be told, stopped the program.
-    fn was_denied(&self, sandboxed: bool) -> bool {
+    pub(crate) fn was_denied(&self, sandboxed: bool) -> bool {
         let (exit, signal) = match &self.exit {
             AttemptExit::Code(code) => (Some(*code), None),
             AttemptExit::Signal(signal) => (None, Some(*signal)),
@@ -263,7 +276,7 @@ impl Ran {
         said(&self.stderr) || said(&self.stdout)
     }
 
-    fn without(exit: AttemptExit) -> Self {
+    pub(crate) fn without(exit: AttemptExit) -> Self {
         Self {
             exit,
             elapsed: Duration::ZERO,

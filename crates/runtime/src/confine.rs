@@ -1,13 +1,26 @@
-//! The sandbox of an attempt: which layers this machine gives, and the command line that is really executed.
+//! The sandboxes of attempts and of live sessions: which layers this machine gives, and the command line that is really
+//! executed.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use co_model::{NetworkAccess, SandboxMode};
+use co_model::{NetworkAccess, SandboxMode, SandboxPolicy};
 use co_sandbox::{EgressProxy, Layers, Request, Sandbox, Wrapped};
+use co_sessions::{Confinement, Confiner, StartSession};
+use co_views::Layout;
 
 use crate::attempt::{Attempt, chain};
-use crate::orchestrator::{RuntimeOptions, Shared};
+use crate::orchestrator::RuntimeOptions;
+
+/// What sandboxes of this process are built from.
+pub(crate) struct Walls {
+    helper: Option<PathBuf>,
+    search_path: Option<OsString>,
+    layout: Layout,
+    /// What this machine gives, once somebody has asked.
+    sandbox: OnceLock<Sandbox>,
+}
 
 /// A command line in its sandbox. Kept until the program's group has ended.
 pub(crate) struct Confined {
@@ -16,7 +29,20 @@ pub(crate) struct Confined {
     pub(crate) layers: Vec<String>,
     pub(crate) weaker: Option<String>,
     /// Hold what the sandbox needs while it lasts.
-    _held: (Option<Wrapped>, Option<EgressProxy>),
+    held: (Option<Wrapped>, Option<EgressProxy>),
+}
+
+/// A command line that is to be confined.
+struct Wanted<'w> {
+    argv: &'w [OsString],
+    cwd: &'w Path,
+    env: &'w [(OsString, OsString)],
+    workspace: &'w Path,
+    policy: &'w SandboxPolicy,
+    accept_weaker: bool,
+    /// What it must not read besides what nobody may.
+    secrets: &'w [PathBuf],
+    scratch: Option<&'w Path>,
 }
 
 /// Confines a command line as its call says.
@@ -31,63 +57,125 @@ pub(crate) fn confine(
     let policy = &attempt.sandbox;
     if policy.mode == SandboxMode::DangerFullAccess {
         let (layers, additions, weaker) = (Vec::new(), Vec::new(), None);
-        return Ok(Confined { argv, additions, layers, weaker, _held: (None, None) });
+        return Ok(Confined { argv, additions, layers, weaker, held: (None, None) });
     }
-    let shared = &attempt.shared;
-    let Some(helper) = &shared.options.helper else {
-        return Err("this process cannot build sandboxes".to_owned());
-    };
-    let egress = match &policy.network {
-        NetworkAccess::Allowed(rules) => {
-            let folder = std::env::temp_dir();
-            Some(EgressProxy::start(rules, &folder).map_err(|error| chain(&error))?)
-        }
-        NetworkAccess::Off | NetworkAccess::On => None,
-    };
-    let cwd = attempt.cwd();
-    let wrapped = sandbox(shared, helper).wrap(&Request {
+    let created = &attempt.state.created;
+    attempt.shared.walls.confine(&Wanted {
         argv: &argv,
-        cwd: &cwd,
+        cwd: &attempt.cwd(),
         env,
-        workspace: Path::new(&attempt.state.created.settings.workspace),
+        workspace: Path::new(&created.settings.workspace),
         policy,
-        helper,
-        secrets: &secrets(attempt),
-        egress: egress.as_ref().map(EgressProxy::socket),
         accept_weaker: attempt.state.policy().accept_weaker_sandbox,
-    });
-    let mut wrapped = wrapped.map_err(|error| chain(&error))?;
-    Ok(Confined {
-        argv: std::mem::take(&mut wrapped.argv),
-        additions: std::mem::take(&mut wrapped.env),
-        layers: wrapped.layers.iter().map(ToString::to_string).collect(),
-        weaker: wrapped.weaker.take(),
-        _held: (Some(wrapped), egress),
+        secrets: &[attempt.shared.options.layout.resume_token_path(&created.task, &created.run)],
+        scratch: None,
     })
 }
 
-/// What this machine gives; measured once per process, when it is first needed.
-fn sandbox<'s>(shared: &'s Shared, helper: &Path) -> &'s Sandbox {
-    shared.sandbox.get_or_init(|| match search_path(&shared.options) {
-        Some(path) => Sandbox::probe(path, helper),
-        None => Sandbox::new(Layers::none("`PATH` is not set")),
-    })
+impl Walls {
+    pub(crate) fn new(options: &RuntimeOptions) -> Self {
+        let search_path = options.environment.iter().find(|(name, _)| name == "PATH");
+        Self::of(options.helper.clone(), search_path.map(|(_, path)| path.clone()), options.layout.clone())
+    }
+
+    /// Names our own executable, where bubblewrap is looked for, and what of ours is to be hidden.
+    pub(crate) fn of(helper: Option<PathBuf>, search_path: Option<OsString>, layout: Layout) -> Self {
+        Self { helper, search_path, layout, sandbox: OnceLock::new() }
+    }
+
+    fn confine(&self, wanted: &Wanted<'_>) -> Result<Confined, String> {
+        let Some(helper) = &self.helper else {
+            return Err("this process cannot build sandboxes".to_owned());
+        };
+        let egress = match &wanted.policy.network {
+            NetworkAccess::Allowed(rules) => {
+                let folder = std::env::temp_dir();
+                Some(EgressProxy::start(rules, &folder).map_err(|error| chain(&error))?)
+            }
+            NetworkAccess::Off | NetworkAccess::On => None,
+        };
+        let mut secrets = self.secrets()?;
+        secrets.extend(wanted.secrets.iter().filter(|path| path.exists()).cloned());
+        let wrapped = self.sandbox(helper).wrap(&Request {
+            argv: wanted.argv,
+            cwd: wanted.cwd,
+            env: wanted.env,
+            workspace: wanted.workspace,
+            policy: wanted.policy,
+            helper,
+            secrets: &secrets,
+            scratch: wanted.scratch,
+            egress: egress.as_ref().map(EgressProxy::socket),
+            accept_weaker: wanted.accept_weaker,
+        });
+        let mut wrapped = wrapped.map_err(|error| chain(&error))?;
+        Ok(Confined {
+            argv: std::mem::take(&mut wrapped.argv),
+            additions: std::mem::take(&mut wrapped.env),
+            layers: wrapped.layers.iter().map(ToString::to_string).collect(),
+            weaker: wrapped.weaker.take(),
+            held: (Some(wrapped), egress),
+        })
+    }
+
+    /// What this machine gives; measured once per process, when it is first needed.
+    fn sandbox(&self, helper: &Path) -> &Sandbox {
+        self.sandbox.get_or_init(|| {
+            match self.search_path.as_deref().filter(|path| *path != OsStr::new("")) {
+                Some(path) => Sandbox::probe(path, helper),
+                None => Sandbox::new(Layers::none("`PATH` is not set")),
+            }
+        })
+    }
+
+    /// What of ours no confined command may see: the event log, and where live sessions are kept. Whoever could
+    /// speak with their keeper would have it start anything.
+    fn secrets(&self) -> Result<Vec<PathBuf>, String> {
+        let database = self.layout.database();
+        let beside = |suffix: &str| {
+            let mut name = database.clone().into_os_string();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let files = [beside("-wal"), beside("-shm"), database.clone()];
+        let mut secrets: Vec<PathBuf> = files.into_iter().filter(|path| path.exists()).collect();
+        // Made before it is needed: what does not exist when the program starts is not hidden from it.
+        let sessions = sessions_folder(&self.layout);
+        std::fs::create_dir_all(&sessions)
+            .map_err(|error| format!("`{}` cannot be made: {error}", sessions.display()))?;
+        secrets.push(sessions);
+        Ok(secrets)
+    }
 }
 
-fn search_path(options: &RuntimeOptions) -> Option<&OsStr> {
-    options.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str())
+/// The folder of everything that belongs to live sessions.
+pub(crate) fn sessions_folder(layout: &Layout) -> PathBuf {
+    layout.runs_dir.join(".sessions")
 }
 
-/// What of ours no confined command may read.
-fn secrets(attempt: &Attempt) -> Vec<PathBuf> {
-    let (layout, created) = (&attempt.shared.options.layout, &attempt.state.created);
-    let database = layout.database();
-    let beside = |suffix: &str| {
-        let mut name = database.clone().into_os_string();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let token = layout.resume_token_path(&created.task, &created.run);
-    let found = [beside("-wal"), beside("-shm"), database.clone(), token];
-    found.into_iter().filter(|path| path.exists()).collect()
+impl Confiner for Walls {
+    fn confine(
+        &self,
+        start: &StartSession,
+        how: &Confinement,
+        scratch: &Path,
+    ) -> Result<co_sessions::Confined, String> {
+        let confined = self.confine(&Wanted {
+            argv: &start.argv,
+            cwd: &start.cwd,
+            env: &start.env,
+            workspace: &how.workspace,
+            policy: &how.policy,
+            accept_weaker: how.accept_weaker,
+            secrets: &how.secrets,
+            scratch: Some(scratch),
+        })?;
+        Ok(co_sessions::Confined {
+            argv: confined.argv,
+            env: confined.additions,
+            layers: confined.layers,
+            weaker: confined.weaker,
+            held: Box::new(confined.held),
+        })
+    }
 }

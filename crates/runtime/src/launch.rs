@@ -11,6 +11,7 @@ use co_log::{Append, Consents, Durability, Lease, LeaseHolder, LogError, RunHead
 use co_model::{
     Actor, Event, EventSeq, PipelineId, Recorded, RunCreated, RunId, RunOutcome, RunSettings, StageId,
 };
+use co_views::Layout;
 
 use crate::environment::RUN_MARK;
 use crate::error::{ResumeError, RuntimeError, StartError};
@@ -96,7 +97,11 @@ fn create(
 /// Makes `.runs` and `out`, which keep themselves out of git. Comes before everything else: also a
 /// start that is refused leaves the repository clean.
 pub(crate) fn make_roots(shared: &Shared) -> Result<(), RuntimeError> {
-    let layout = &shared.options.layout;
+    make_root_folders(&shared.options.layout)
+}
+
+/// As [`make_roots`].
+pub(crate) fn make_root_folders(layout: &Layout) -> Result<(), RuntimeError> {
     for folder in [&layout.runs_dir, &layout.out_dir] {
         make_folder(folder)?;
         let ignore = folder.join(".gitignore");

@@ -23,6 +23,8 @@ mod recovery;
 mod redaction;
 mod request;
 mod sealed;
+mod session;
+mod session_host;
 mod task_views;
 mod telemetry;
 mod token;
@@ -39,6 +41,9 @@ pub use orchestrator::{Liveness, Orchestrator, RunHandle, RunSnapshot, RuntimeOp
 pub use recovery::{Recovered, RecoveryReport};
 pub use request::{ResumeRequest, StartRequest, TokenOffer};
 pub use sealed::without_secrets;
+pub use session_host::{
+    HOST_BEGINS, SessionHost, SessionHostError, session_confiner, session_journal, session_redactor,
+};
 pub use task_views::TaskRebuildReport;
 pub use telemetry::{Observers, TelemetryReport};
 pub use views::{RebuildReport, ViewDifference};

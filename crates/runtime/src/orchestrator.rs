@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use co_model::{
 };
 use co_privacy::Guard;
 use co_process::{ProcessIdentity, Spawner, current_process};
-use co_sandbox::Sandbox;
 use co_views::{Heartbeat, Layout};
 use indexmap::IndexMap;
 
 use crate::activity::{self, AgentActivity};
 use crate::clock::{Clock, SteadyClock};
+use crate::confine::Walls;
 use crate::error::{RebuildError, ResumeError, RuntimeError, StartError};
 use crate::launch::{self, Begun};
 use crate::notice::{Notice, Progressed};
@@ -27,6 +27,8 @@ use crate::owner::{Address, RunOwner};
 use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::request::{ResumeRequest, StartRequest, TokenOffer};
 use crate::sealed::{self, Sealed};
+use crate::session::RunSessions;
+use crate::session_host::SessionHost;
 use crate::task_views::{self, TaskRebuildReport};
 use crate::telemetry::{self, Observers, TelemetryReport};
 use crate::views::{self, RebuildReport};
@@ -54,6 +56,8 @@ pub struct RuntimeOptions {
     pub helper: Option<PathBuf>,
     /// What takes secrets out of everything that programs print.
     pub guard: Guard,
+    /// Where sessions are kept that outlive their run; without it, stages that want one are refused.
+    pub session_host: Option<SessionHost>,
 }
 
 /// What owners, attempts and writers of one process share.
@@ -61,10 +65,12 @@ pub(crate) struct Shared {
     pub(crate) options: RuntimeOptions,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) spawner: Option<Spawner>,
+    pub(crate) spawner: Option<Arc<Spawner>>,
     pub(crate) owner: Owner,
-    /// What this machine gives for sandboxes, once somebody has asked.
-    pub(crate) sandbox: OnceLock<Sandbox>,
+    /// What sandboxes are built from.
+    pub(crate) walls: Arc<Walls>,
+    /// The live sessions of our runs.
+    pub(crate) sessions: RunSessions,
     /// Failures that stopped nothing, for people.
     warnings: Mutex<Vec<String>>,
     /// The secrets of what is to be run here.
@@ -212,13 +218,15 @@ impl Orchestrator {
             Owner { id: token::random_hex(16)?, host: options.host.clone(), process: process.to_string() };
         let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(clock));
         let warnings = Mutex::default();
+        let walls = Arc::new(Walls::new(&options));
         let shared = Shared {
             options,
             log,
             clock,
-            spawner,
+            spawner: spawner.map(Arc::new),
             owner,
-            sandbox: OnceLock::new(),
+            walls,
+            sessions: RunSessions::default(),
             warnings,
             sealed: Sealed::default(),
         };

@@ -123,6 +123,7 @@ impl RunOwner {
         let followed = self.perform(effects).and_then(|()| self.turn_until_finished());
         match followed {
             Ok(outcome) => {
+                self.end_sessions();
                 self.views.finish(&self.state);
                 // The outcome is recorded; a lease that cannot be given back goes stale by itself.
                 drop(self.shared.log.release(&self.lease));
@@ -131,10 +132,16 @@ impl RunOwner {
             }
             Err(error) => {
                 self.abandon();
+                self.end_sessions();
                 self.notice.done();
                 Err(error)
             }
         }
+    }
+
+    /// Ends the live sessions of the run; nothing runs in them any more.
+    fn end_sessions(&self) {
+        self.shared.sessions.end(&self.shared, &self.state.created.run);
     }
 
     fn turn_until_finished(&mut self) -> Result<RunOutcome, RuntimeError> {

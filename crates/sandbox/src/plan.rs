@@ -89,6 +89,9 @@ impl Plan {
         for needed in [&workspace, &canonical(request.helper)?] {
             plan.keep_visible(needed);
         }
+        if let Some(scratch) = request.scratch {
+            plan.views.push((canonical(scratch)?, View::Writable));
+        }
         plan.sort();
         Ok(plan)
     }

@@ -29,6 +29,9 @@ pub struct Request<'a> {
     /// Name the folder rather than the file where you can: a path that does not exist when the program starts is
     /// not hidden from it.
     pub secrets: &'a [PathBuf],
+    /// A private folder of ours that the program may write whatever the policy says, also inside a folder that is
+    /// hidden from it. Must exist; what lies in it is not to be trusted.
+    pub scratch: Option<&'a Path>,
     /// The socket of the [`crate::EgressProxy`]; needed when the network is allow-listed, unused otherwise.
     pub egress: Option<&'a Path>,
     /// Whether a weaker sandbox will do when this machine cannot give the whole one.

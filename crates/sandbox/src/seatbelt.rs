@@ -85,7 +85,7 @@ fn profile(plan: &Plan) -> (String, Vec<OsString>) {
     for (path, view) in &plan.views {
         match view {
             View::Writable => {
-                profile.rule("allow file-write*", path);
+                profile.rule("allow file-read* file-write*", path);
                 for name in PROTECTED_NAMES {
                     profile.rule("deny file-write*", &path.join(name));
                 }
@@ -150,6 +150,7 @@ mod tests {
             policy: &policy,
             helper: Path::new("/"),
             secrets: &[],
+            scratch: None,
             egress: None,
             accept_weaker: false,
         };

@@ -24,7 +24,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (spawned, serving) = (Arc::clone(&spawner), endpoint.clone());
     let host = thread::spawn(move || {
         let listener = Arc::new(|_: SessionEvent| {});
-        serve(spawned, &serving, HostSettings { idle_timeout: PATIENCE, listener, redactor: None })
+        serve(
+            spawned,
+            &serving,
+            HostSettings { idle_timeout: PATIENCE, listener, redactor: None, confiner: None },
+        )
     });
     let mut connection = Connection::connect_or_start(&endpoint, PATIENCE, || Ok(()))?;
     for (name, terminal) in [("pipes", Terminal::Pipes), ("terminal", StartSession::TERMINAL)] {
@@ -63,6 +67,7 @@ fn program(id: &SessionId, terminal: Terminal, folder: &Path) -> StartSession {
         terminal,
         capture: Capture { log: folder.join(format!("{id}.log")), index: folder.join(format!("{id}.index")) },
         limits: Limits::default(),
+        confinement: None,
         wait: Wait::for_output(PATIENCE),
         max_output_tokens: None,
     }

@@ -208,10 +208,22 @@ impl Connection {
         let mut left = bytes;
         while left.len() > PIECE_BYTES {
             let (now, later) = left.split_at(PIECE_BYTES);
-            self.nothing(Request::Feed { session: session.clone(), bytes: now.into() })?;
+            self.feed_piece(session, now)?;
             left = later;
         }
         self.reply(Request::Write { session: session.clone(), bytes: left.into(), wait, max_output_tokens })
+    }
+
+    /// As [`crate::Sessions::feed`]; more than 1 MiB goes in pieces, between which others may write.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn feed(&mut self, session: &SessionId, bytes: &[u8]) -> Result<(), CallError> {
+        bytes.chunks(PIECE_BYTES).try_for_each(|piece| self.feed_piece(session, piece))
+    }
+
+    fn feed_piece(&mut self, session: &SessionId, piece: &[u8]) -> Result<(), CallError> {
+        self.nothing(Request::Feed { session: session.clone(), bytes: piece.into() })
     }
 
     /// As [`crate::Sessions::poll`].
@@ -329,7 +341,11 @@ impl Connection {
 
     fn reply(&mut self, request: Request) -> Result<Reply, CallError> {
         match self.call(request)? {
-            Response::Reply(reply) => Ok(reply),
+            Response::Reply(reply) => {
+                // A host that is gone by now has nothing left to keep.
+                drop(self.send(Request::Received));
+                Ok(reply)
+            }
             other => Err(nonsense(&other)),
         }
     }
@@ -342,11 +358,7 @@ impl Connection {
     }
 
     fn call(&mut self, request: Request) -> Result<Response, CallError> {
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => CallError::Gone,
-            _ => CallError::Channel { source },
-        };
-        write_line(self.stream.get_mut(), &RequestLine { version: VERSION, request }).map_err(failed)?;
+        self.send(request).map_err(failed)?;
         match read_line::<ResponseLine>(&mut self.stream).map_err(failed)? {
             Line::Message(ResponseLine { outcome: Outcome::Done(response), .. }) => Ok(response),
             Line::Message(ResponseLine { outcome: Outcome::Refused { kind, message }, .. }) => {
@@ -355,6 +367,17 @@ impl Connection {
             Line::Malformed(reason) => Err(CallError::Nonsense { reason }),
             Line::End => Err(CallError::Gone),
         }
+    }
+
+    fn send(&mut self, request: Request) -> io::Result<()> {
+        write_line(self.stream.get_mut(), &RequestLine { version: VERSION, request })
+    }
+}
+
+fn failed(source: io::Error) -> CallError {
+    match source.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => CallError::Gone,
+        _ => CallError::Channel { source },
     }
 }
 

@@ -30,6 +30,14 @@ pub enum SessionError {
         /// Its name.
         id: SessionId,
     },
+    /// The program could not be put into its sandbox, and was not started.
+    #[error("the session `{id}` cannot be confined: {reason}")]
+    Confine {
+        /// Its name.
+        id: SessionId,
+        /// What is missing.
+        reason: String,
+    },
     /// The program could not be started.
     #[error("the session `{id}` did not start")]
     Start {

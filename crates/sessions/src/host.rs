@@ -19,6 +19,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::endpoint::{self, Endpoint};
 use crate::event::{Listener, MakeRedactor};
 use crate::ledger::Ledger;
+use crate::output::Taken;
 use crate::protocol::{
     Line, Outcome, Refusal, Request, RequestLine, Response, ResponseLine, VERSION, read_line, write_line,
 };
@@ -26,7 +27,7 @@ use crate::session::{Collected, Session, chain};
 use crate::sessions::{Keeper, Sessions, Settings};
 use crate::stream::{Attached, Upstream};
 use crate::tap::{Tap, Tapped};
-use crate::{HostError, SessionError, SessionId, SessionInfo};
+use crate::{Confiner, HostError, SessionError, SessionId, SessionInfo};
 
 /// How many clients are served at once; more are turned away.
 const MAX_CLIENTS: usize = 256;
@@ -43,6 +44,8 @@ pub struct HostSettings {
     pub listener: Arc<dyn Listener>,
     /// Makes a redactor for each stream; `None` lets everything through.
     pub redactor: Option<MakeRedactor>,
+    /// Builds sandboxes; `None` refuses the sessions that want one.
+    pub confiner: Option<Arc<dyn Confiner>>,
 }
 
 /// Serves sessions until there is nothing left to do; blocks.
@@ -64,7 +67,12 @@ pub fn serve(spawner: Arc<Spawner>, endpoint: &Endpoint, settings: HostSettings)
     let sessions = Sessions::kept_by(
         Arc::clone(&rooms) as Arc<dyn Keeper>,
         spawner,
-        Settings { listener: settings.listener, redactor: settings.redactor, scratch: endpoint.scratch() },
+        Settings {
+            listener: settings.listener,
+            redactor: settings.redactor,
+            confiner: settings.confiner,
+            scratch: endpoint.scratch(),
+        },
     );
     let host =
         Arc::new(Host { sessions, rooms, clients: AtomicUsize::new(0), ending: AtomicBool::new(false) });
@@ -201,7 +209,9 @@ impl Drop for Client {
 /// What a request came to.
 enum Answer {
     Plain(Response),
-    /// A reply whose output goes back to the session if the client has gone.
+    /// What was said wants no answer.
+    Silence,
+    /// A reply whose output goes back to the session if the client does not live to read it.
     Collected(Arc<Session>, Collected),
     /// The connection carries frames from here on.
     Attach {
@@ -228,8 +238,15 @@ impl From<SessionError> for Refused {
 impl Client {
     fn serve(&self, stream: &UnixStream) {
         let mut lines = BufReader::new(stream);
+        // The last reply of which the client has not said that it has it.
+        let mut unsure: Option<(Arc<Session>, Taken)> = None;
         loop {
-            let answer = match read_line::<RequestLine>(&mut lines) {
+            let line = read_line::<RequestLine>(&mut lines);
+            // Whoever speaks again has read what it was told; who does not died before, or while it read.
+            if let (Some((session, taken)), Ok(Line::End) | Err(_)) = (unsure.take(), &line) {
+                session.put_back(taken);
+            }
+            let answer = match line {
                 Ok(Line::Message(line)) if line.version == VERSION => self.answer(line.request),
                 Ok(Line::Message(line)) => Err(malformed(format!(
                     "the client speaks version {} and the host version {VERSION}",
@@ -240,11 +257,13 @@ impl Client {
             };
             let mut to = stream;
             let sent = match answer {
+                Ok(Answer::Silence) => Ok(()),
                 Ok(Answer::Plain(response)) => send(&mut to, Outcome::Done(response)),
                 Ok(Answer::Collected(session, Collected { reply, taken })) => {
                     let sent = send(&mut to, Outcome::Done(Response::Reply(reply)));
-                    if sent.is_err() {
-                        session.put_back(taken);
+                    match sent {
+                        Ok(()) => unsure = Some((session, taken)),
+                        Err(_) => session.put_back(taken),
                     }
                     sent
                 }
@@ -283,6 +302,7 @@ impl Client {
         let plain = |()| Answer::Plain(Response::Nothing);
         Ok(match request {
             Request::Hello => Answer::Plain(Response::Hello { pid: std::process::id() }),
+            Request::Received => Answer::Silence,
             Request::Start(start) => {
                 let start = start
                     .into_start()

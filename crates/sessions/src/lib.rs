@@ -11,7 +11,8 @@
 //! - [`client`] speaks to a host, starts one when there is none, and attaches to a session.
 //! - [`limits`] holds every default and bound, which are those of Codex's unified exec.
 //!
-//! The room decides nothing about consent, sandboxes or environments: it runs exactly what it is given.
+//! The room decides nothing about consent, sandboxes or environments: it runs exactly what it is given, in the
+//! sandbox that its keeper's [`Confiner`] builds.
 
 #[cfg(not(unix))]
 compile_error!("co-sessions needs a Unix: terminals and sockets with owners");
@@ -20,6 +21,7 @@ pub mod client;
 pub mod host;
 pub mod limits;
 
+mod confinement;
 mod endpoint;
 mod error;
 mod event;
@@ -34,6 +36,7 @@ mod shell;
 mod stream;
 mod tap;
 
+pub use confinement::{Confined, Confinement, Confiner, SessionSandbox};
 pub use endpoint::Endpoint;
 pub use error::{HostError, SessionError};
 pub use event::{EventKind, Listener, MakeRedactor, Redactor, SessionEvent};
@@ -43,3 +46,4 @@ pub use output::truncate;
 pub use reply::{Reply, ScriptExit, ScriptReply, SessionExit, SessionInfo};
 pub use session::StartSession;
 pub use sessions::{Sessions, Settings};
+pub use shell::{Script, Sink};

@@ -1,7 +1,8 @@
 //! The messages between a host and its clients: one JSON object a line, each with the protocol's version.
 //!
-//! A connection carries one request at a time, answered in order. After an `attach` it carries the frames of
-//! [`crate::stream`] instead.
+//! A connection carries one request at a time, answered in order. Output is given once, so a client says that it has
+//! read a reply, which is the one message without an answer; if it dies before, the output goes back to the session.
+//! After an `attach` the connection carries the frames of [`crate::stream`] instead.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Read as _, Write};
@@ -13,7 +14,7 @@ use co_process::{Capture, InputError, Limits, Terminal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Reply, ScriptReply, SessionError, SessionId, SessionInfo, StartSession, Wait};
+use crate::{Confinement, Reply, ScriptReply, SessionError, SessionId, SessionInfo, StartSession, Wait};
 
 /// The version of the protocol; others are refused.
 pub(crate) const VERSION: u32 = 1;
@@ -43,6 +44,8 @@ pub(crate) enum Outcome {
 #[serde(tag = "method", content = "params", rename_all = "snake_case")]
 pub(crate) enum Request {
     Hello,
+    /// The last reply was read, and its output need not be kept.
+    Received,
     Start(Box<StartParams>),
     /// Gives bytes without waiting for output; a long write is several of these.
     Feed {
@@ -112,6 +115,8 @@ pub enum Refusal {
     Unknown,
     /// The name is taken by a session that still runs.
     Taken,
+    /// The program could not be put into its sandbox.
+    Confine,
     /// The program could not be started.
     Start,
     /// The session's input is closed.
@@ -134,6 +139,7 @@ impl From<&SessionError> for Refusal {
             SessionError::InvalidId { .. } => Self::InvalidId,
             SessionError::Unknown { .. } => Self::Unknown,
             SessionError::Taken { .. } => Self::Taken,
+            SessionError::Confine { .. } => Self::Confine,
             SessionError::Start { .. } => Self::Start,
             SessionError::Input { source: InputError::Closed, .. } => Self::InputClosed,
             SessionError::Input { source: InputError::Ended, .. } => Self::Ended,
@@ -199,6 +205,7 @@ pub(crate) struct StartParams {
     timeout: Option<Duration>,
     grace: Duration,
     linger: Duration,
+    confinement: Option<Confinement>,
     wait: Wait,
     max_output_tokens: Option<usize>,
 }
@@ -220,6 +227,7 @@ impl From<&StartSession> for StartParams {
             timeout: start.limits.timeout,
             grace: start.limits.grace,
             linger: start.limits.linger,
+            confinement: start.confinement.clone(),
             wait: start.wait,
             max_output_tokens: start.max_output_tokens,
         }
@@ -245,6 +253,7 @@ impl StartParams {
                 .map_or(Terminal::Pipes, |(rows, columns)| Terminal::Pty { rows, columns }),
             capture: Capture { log: path(self.log)?, index: path(self.index)? },
             limits: Limits { timeout: self.timeout, grace: self.grace, linger: self.linger },
+            confinement: self.confinement,
             wait: self.wait,
             max_output_tokens: self.max_output_tokens,
         })

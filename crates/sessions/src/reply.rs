@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use co_model::SandboxPolicy;
 use serde::{Deserialize, Serialize};
 
-use crate::SessionId;
+use crate::{SessionId, SessionSandbox};
 
 /// How a session's program ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,11 @@ pub enum ScriptExit {
         /// Whether the shell goes on; one that did not answer after the interrupt was killed.
         shell_lives: bool,
     },
+    /// Its caller stopped it.
+    Stopped {
+        /// As for a time-out.
+        shell_lives: bool,
+    },
 }
 
 impl ScriptExit {
@@ -68,7 +74,7 @@ impl ScriptExit {
     pub fn code(&self) -> Option<i32> {
         match self {
             Self::Code(code) | Self::Shell(SessionExit::Code(code)) => Some(*code),
-            Self::Shell(_) | Self::TimedOut { .. } => None,
+            Self::Shell(_) | Self::TimedOut { .. } | Self::Stopped { .. } => None,
         }
     }
 }
@@ -101,6 +107,9 @@ pub struct SessionInfo {
     pub cwd: PathBuf,
     /// Whether it has a terminal.
     pub tty: bool,
+    /// The sandbox it runs in; `None` when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SessionSandbox>,
     /// The process id of its first process.
     pub pid: Option<i32>,
     /// When it was started, in milliseconds since the Unix epoch.
@@ -113,4 +122,11 @@ pub struct SessionInfo {
     pub index: PathBuf,
     /// How it ended, if it has.
     pub exit: Option<SessionExit>,
+}
+
+impl SessionInfo {
+    /// What its program may touch: all that its user may, unless it is confined.
+    pub fn policy(&self) -> SandboxPolicy {
+        self.sandbox.as_ref().map_or(SandboxPolicy::FULL_ACCESS, |sandbox| sandbox.policy.clone())
+    }
 }

@@ -8,9 +8,10 @@ use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use co_model::SandboxPolicy;
 use co_process::{
     Capture, Exit, InputError, LeaderExit, Limits, LiveInput, Observer, ProcessIdentity, Program, Report,
     RunError, Shutdown, Signal, Spawner, Stdin, StopSignal, Stream, Terminal,
@@ -21,7 +22,9 @@ use crate::limits::{self, DRAIN, Until, Wait};
 use crate::output::{Taken, Unread, tokens, truncate};
 use crate::sessions::Keeper;
 use crate::tap::Tap;
-use crate::{Reply, SessionError, SessionExit, SessionId, SessionInfo};
+use crate::{
+    Confined, Confinement, Reply, SessionError, SessionExit, SessionId, SessionInfo, SessionSandbox,
+};
 
 /// How many bytes of one write are handed over at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -45,6 +48,8 @@ pub struct StartSession {
     pub capture: Capture,
     /// How long it may run, and its background processes after it.
     pub limits: Limits,
+    /// How it is to be confined; `None` runs it as it is.
+    pub confinement: Option<Confinement>,
     /// How long to wait for output.
     pub wait: Wait,
     /// How much of it to return; [`limits::MAX_OUTPUT_TOKENS`] unless told otherwise.
@@ -65,6 +70,8 @@ pub(crate) struct Session {
     keeper: Arc<dyn Keeper>,
     /// What may be seen of the program and its arguments.
     argv: Vec<String>,
+    /// Known once it is confined.
+    sandbox: OnceLock<SessionSandbox>,
     /// How long the log was before.
     log_start: u64,
     pub(crate) input: LiveInput,
@@ -111,6 +118,7 @@ impl Session {
             journal,
             keeper,
             argv,
+            sandbox: OnceLock::new(),
             log_start,
             input: LiveInput::new()?,
             writer: Mutex::default(),
@@ -132,12 +140,26 @@ impl Session {
         })
     }
 
-    /// Runs the program to its end, on the calling thread.
-    pub(crate) fn follow(&self, spawner: &Spawner) {
+    /// Says in which sandbox it will run.
+    pub(crate) fn confined(&self, policy: SandboxPolicy, confined: &Confined) {
+        let (layers, weaker) = (confined.layers.clone(), confined.weaker.clone());
+        // It is confined once, before it is started.
+        drop(self.sandbox.set(SessionSandbox { policy, layers, weaker }));
+    }
+
+    /// Runs the program to its end, on the calling thread, and lets go of what its sandbox needed.
+    pub(crate) fn follow(&self, spawner: &Spawner, confined: Option<Confined>) {
+        let (mut argv, mut env, mut held) = (self.start.argv.clone(), self.start.env.clone(), None);
+        if let Some(confined) = confined {
+            argv = confined.argv;
+            env.retain(|(name, _)| !confined.env.iter().any(|(added, _)| added == name));
+            env.extend(confined.env);
+            held = Some(confined.held);
+        }
         let program = Program {
-            argv: self.start.argv.clone(),
+            argv,
             cwd: self.start.cwd.clone(),
-            env: self.start.env.clone(),
+            env,
             stdin: Stdin::Live(self.input.clone()),
             terminal: self.start.terminal,
         };
@@ -155,6 +177,7 @@ impl Session {
             &self.stop,
             &mut watcher,
         ));
+        drop(held);
     }
 
     /// Waits until the program runs; gives the error if it does not.
@@ -174,7 +197,8 @@ impl Session {
         loop {
             let drained_at = state.exited_at.map(|at| at + DRAIN);
             let now = Instant::now();
-            let heard = until == Until::Output && state.unread.has_text();
+            // Once the program has exited, its last words belong to the reply that tells of the exit.
+            let heard = until == Until::Output && state.unread.has_text() && state.exit.is_none();
             if state.over || heard || now >= deadline || drained_at.is_some_and(|at| now >= at) {
                 break;
             }
@@ -299,6 +323,7 @@ impl Session {
             argv: self.argv.clone(),
             cwd: self.start.cwd.clone(),
             tty: self.has_terminal(),
+            sandbox: self.sandbox.get().cloned(),
             pid: state.pid,
             started_at: self.started_at,
             output_bytes: state.output_bytes,

@@ -5,7 +5,9 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +19,9 @@ use co_process::{Shutdown, Signal, Spawner};
 use crate::event::{Journal, Listener, MakeRedactor};
 use crate::limits::{MAX_OUTPUT_TOKENS, MAX_SESSIONS, PROTECTED_SESSIONS, WARN_SESSIONS, Wait};
 use crate::session::{Collected, KILL_PATIENCE, Session, StartSession};
+use crate::shell::Script;
 use crate::tap::Tap;
-use crate::{Reply, ScriptReply, SessionError, SessionId, SessionInfo, shell};
+use crate::{Confined, Confiner, Reply, ScriptReply, SessionError, SessionId, SessionInfo, shell};
 
 /// A session's thread needs little more than the loop that reads its program.
 const STACK_BYTES: usize = 512 << 10;
@@ -29,7 +32,10 @@ pub struct Settings {
     pub listener: Arc<dyn Listener>,
     /// Makes a redactor for each stream; `None` lets everything through.
     pub redactor: Option<MakeRedactor>,
-    /// Where scripts wait for their shells: a private directory that the sessions can read, sandboxed ones too.
+    /// Builds sandboxes; `None` refuses the sessions that want one.
+    pub confiner: Option<Arc<dyn Confiner>>,
+    /// Where scripts wait for their shells: a private directory that no program in a sandbox sees. Each session has a
+    /// folder in it, which its own sandbox opens.
     pub scratch: PathBuf,
 }
 
@@ -84,7 +90,9 @@ impl Sessions {
         Self::kept_by(Arc::new(NoKeeper), spawner, settings)
     }
 
-    pub(crate) fn kept_by(keeper: Arc<dyn Keeper>, spawner: Arc<Spawner>, settings: Settings) -> Self {
+    pub(crate) fn kept_by(keeper: Arc<dyn Keeper>, spawner: Arc<Spawner>, mut settings: Settings) -> Self {
+        // Shells go elsewhere. Without a current directory, starting a program fails anyway.
+        settings.scratch = std::path::absolute(&settings.scratch).unwrap_or(settings.scratch);
         Self { spawner, settings, keeper, table: Mutex::default(), ending: AtomicBool::new(false) }
     }
 
@@ -119,6 +127,14 @@ impl Sessions {
                 .map_err(system("make a session"))?;
         let session = Arc::new(session);
         let pruned = self.enter(&session)?;
+        let confined = match self.prepare(&session) {
+            Ok(confined) => confined,
+            Err(error) => {
+                self.forget(&session);
+                return Err(error);
+            }
+        };
+        let weaker = confined.as_ref().and_then(|confined| confined.weaker.clone());
         if let Err(source) = self.keeper.entered(&session.info()) {
             self.forget(&session);
             return Err(SessionError::System { step: "write the ledger", source });
@@ -127,7 +143,7 @@ impl Sessions {
         let spawned = thread::Builder::new()
             .name(format!("session {id}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || following.follow(&spawner));
+            .spawn(move || following.follow(&spawner, confined));
         let started = match spawned {
             Ok(_detached) => {
                 session.wait_for_start().map_err(|source| SessionError::Start { id: id.clone(), source })
@@ -140,8 +156,36 @@ impl Sessions {
         }
         let mut collected = session.collect(wait.after_start(), wait.until, tokens);
         collected.reply.pruned = pruned;
-        collected.reply.warning = self.warning();
+        collected.reply.warning = match (weaker, self.warning()) {
+            (Some(weaker), Some(warning)) => Some(format!("{weaker}. {warning}")),
+            (one, other) => one.or(other),
+        };
         Ok((session, collected))
+    }
+
+    /// Makes the session's folder for scripts, and its sandbox.
+    fn prepare(&self, session: &Session) -> Result<Option<Confined>, SessionError> {
+        let scratch = self.scratch_of(&session.id);
+        let system = |source| SessionError::System { step: "make a folder for scripts", source };
+        // An earlier session of that name may have left anything there.
+        match fs::remove_dir_all(&scratch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(system(error)),
+            _ => {}
+        }
+        fs::DirBuilder::new().mode(0o700).recursive(true).create(&scratch).map_err(system)?;
+        let Some(how) = &session.start.confinement else { return Ok(None) };
+        let refused = |reason| SessionError::Confine { id: session.id.clone(), reason };
+        let Some(confiner) = &self.settings.confiner else {
+            return Err(refused("sandboxes are not built here".to_owned()));
+        };
+        let confined = confiner.confine(&session.start, how, &scratch).map_err(refused)?;
+        session.confined(how.policy.clone(), &confined);
+        Ok(Some(confined))
+    }
+
+    /// The folder through which the scripts of a session reach its shell.
+    fn scratch_of(&self, id: &SessionId) -> PathBuf {
+        self.settings.scratch.join(id.as_str())
     }
 
     /// Enters a session under its name, and ends another if there is no room.
@@ -161,6 +205,7 @@ impl Sessions {
             // Its end is told, and its name is free, before anything is started in its place.
             session.wait_until_over(KILL_PATIENCE);
             self.keeper.forgot(&session.id);
+            self.clear(&session.id);
             session.id.clone()
         }))
     }
@@ -170,7 +215,14 @@ impl Sessions {
         if table.entries.get(&session.id).is_some_and(|entry| Arc::ptr_eq(&entry.session, session)) {
             table.entries.remove(&session.id);
             self.keeper.forgot(&session.id);
+            self.clear(&session.id);
         }
+    }
+
+    /// Removes the scripts of a session that is no more.
+    fn clear(&self, id: &SessionId) {
+        // What is left behind is one small directory in a private place.
+        drop(fs::remove_dir_all(self.scratch_of(id)));
     }
 
     fn unused_id(&self) -> Result<SessionId, SessionError> {
@@ -324,9 +376,16 @@ impl Sessions {
         timeout: Option<Duration>,
         max_output_tokens: Option<usize>,
     ) -> Result<ScriptReply, SessionError> {
+        self.follow_script(id, Script { timeout, max_output_tokens, ..Script::new(script) })
+    }
+
+    /// As [`Sessions::run_in`], for who follows the script as it runs and may stop it.
+    ///
+    /// # Errors
+    /// As [`Sessions::run_in`].
+    pub fn follow_script(&self, id: &SessionId, script: Script<'_>) -> Result<ScriptReply, SessionError> {
         let session = self.session(id)?;
-        let tokens = max_output_tokens.unwrap_or(MAX_OUTPUT_TOKENS);
-        shell::run(&session, &self.settings.scratch, script, timeout, tokens)
+        shell::run(&session, &self.scratch_of(id), script)
     }
 
     /// Every kept session, the oldest first.
@@ -346,6 +405,7 @@ impl Sessions {
         names.sort();
         for id in &names {
             self.keeper.forgot(id);
+            self.clear(id);
         }
         names
     }

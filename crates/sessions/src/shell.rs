@@ -12,7 +12,7 @@
 //! shell that comes to the line late finds nothing to run.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -21,12 +21,13 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use co_process::{Shutdown, Signal};
+use co_process::{Shutdown, Signal, StopSignal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::event::{EventKind, Redactor};
+use crate::limits::MAX_OUTPUT_TOKENS;
 use crate::output::{Unread, tokens, truncate};
 use crate::session::{KILL_PATIENCE, Session};
 use crate::{ScriptExit, ScriptReply, SessionError, SessionId};
@@ -36,16 +37,42 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a shell may take to come back after an interrupt.
 const INTERRUPT_PATIENCE: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 64 << 10;
+/// The longest line that a report may be, in bytes.
+const LONGEST_REPORT: usize = 64;
 /// The code of a script that was interrupted, as shells give it.
 const INTERRUPTED: i32 = 130;
+
+/// A script for a session's shell, and how to follow it.
+pub struct Script<'s> {
+    /// The script.
+    pub text: &'s [u8],
+    /// After which time it is interrupted.
+    pub timeout: Option<Duration>,
+    /// How much of its output to return; [`MAX_OUTPUT_TOKENS`] unless told otherwise.
+    pub max_output_tokens: Option<usize>,
+    /// Stops it: interrupted when asked to end in order, with its shell when asked to end at once.
+    pub stop: Option<&'s StopSignal>,
+    /// Takes all that may be seen of its output, as it comes.
+    pub output: Option<Sink<'s>>,
+}
+
+/// Takes output as it comes.
+pub type Sink<'s> = &'s mut dyn FnMut(&[u8]);
+
+impl<'s> Script<'s> {
+    /// A script without a time-out that nobody stops.
+    pub fn new(text: &'s [u8]) -> Self {
+        Self { text, timeout: None, max_output_tokens: None, stop: None, output: None }
+    }
+}
 
 pub(crate) fn run(
     session: &Arc<Session>,
     scratch: &Path,
-    script: &[u8],
-    timeout: Option<Duration>,
-    max_output_tokens: usize,
+    script: Script<'_>,
 ) -> Result<ScriptReply, SessionError> {
+    let Script { text: script, timeout, max_output_tokens, stop, output: sink } = script;
+    let max_output_tokens = max_output_tokens.unwrap_or(MAX_OUTPUT_TOKENS);
     let began = Instant::now();
     let _turn = session.script.lock().unwrap_or_else(PoisonError::into_inner);
     let system = |source| SessionError::System { step: "prepare a script", source };
@@ -59,6 +86,8 @@ pub(crate) fn run(
         collected: Unread::default(),
         redactor: session.journal.redactor(),
         buffer: vec![0; READ_BYTES],
+        stop,
+        sink,
     };
     // As long as we could write ourselves, neither end comes before the shell has even opened the other.
     let _held = place.hold("report").map_err(system)?;
@@ -69,11 +98,14 @@ pub(crate) fn run(
     let exit = call.follow(&place, timeout)?;
     call.read_output()?;
     drop(held_output);
-    let Call { output, mut collected, mut redactor, .. } = call;
+    let Call { output, mut collected, mut redactor, sink, .. } = call;
     drop(place);
     if let Some(rest) = hand_over(session, output, redactor.take())? {
         session.take_script_output(&rest, false);
         collected.push(&rest);
+        if let Some(sink) = sink {
+            sink(&rest);
+        }
     }
     session.journal.note(EventKind::ScriptEnd { exit: exit.clone() });
     let taken = collected.take(false);
@@ -142,8 +174,8 @@ fn follow_background(
     }
 }
 
-struct Call<'session> {
-    session: &'session Session,
+struct Call<'call, 's> {
+    session: &'call Session,
     report: OwnedFd,
     output: OwnedFd,
     /// What the report said so far.
@@ -152,9 +184,11 @@ struct Call<'session> {
     collected: Unread,
     redactor: Option<Box<dyn Redactor>>,
     buffer: Vec<u8>,
+    stop: Option<&'s StopSignal>,
+    sink: Option<Sink<'s>>,
 }
 
-impl Call<'_> {
+impl Call<'_, '_> {
     /// Waits for the end of the script, or of the shell, or of the patience with either.
     fn follow(&mut self, place: &Place, timeout: Option<Duration>) -> Result<ScriptExit, SessionError> {
         let began = Instant::now();
@@ -162,12 +196,17 @@ impl Call<'_> {
         loop {
             let start_by = (!self.started).then(|| began + START_PATIENCE);
             let deadline = [start_by, timeout_at].into_iter().flatten().min();
-            if let Some(exit) = self.wait_until(deadline)? {
+            if let Some(exit) = self.wait_until(deadline, self.stop)? {
                 return Ok(exit);
             }
             let now = Instant::now();
+            if let Some(how) = self.stop.and_then(StopSignal::requested) {
+                let shell_lives = self.interrupt(place, how)?;
+                return Ok(ScriptExit::Stopped { shell_lives });
+            }
             if timeout_at.is_some_and(|at| now >= at) && self.started {
-                return self.interrupt(place);
+                let shell_lives = self.interrupt(place, Shutdown::Graceful)?;
+                return Ok(ScriptExit::TimedOut { shell_lives });
             }
             if start_by.is_some_and(|at| now >= at) || timeout_at.is_some_and(|at| now >= at) {
                 let patience = began.elapsed();
@@ -176,24 +215,31 @@ impl Call<'_> {
         }
     }
 
-    /// Takes output and reports until the script or the shell ends (`Some`), it has started, or the deadline.
-    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<Option<ScriptExit>, SessionError> {
+    /// Takes output and reports until the script or the shell ends (`Some`), it has started, the deadline, or a stop.
+    fn wait_until(
+        &mut self,
+        deadline: Option<Instant>,
+        stop: Option<&StopSignal>,
+    ) -> Result<Option<ScriptExit>, SessionError> {
         let had_started = self.started;
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-            let mut entries = [
+            let mut entries = vec![
                 PollFd::new(&self.report, PollFlags::IN),
                 PollFd::new(&self.output, PollFlags::IN),
                 PollFd::new(&self.session.exited, PollFlags::IN),
             ];
+            entries.extend(stop.map(|stop| PollFd::new(stop, PollFlags::IN)));
             match poll(&mut entries, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
                     return Err(SessionError::System { step: "wait for a script", source: error.into() });
                 }
             }
-            let [reported, wrote, exited] = entries.map(|entry| !entry.revents().is_empty());
+            let ready = |index: usize| entries.get(index).is_some_and(|entry| !entry.revents().is_empty());
+            let (reported, wrote, exited, stopped) = (ready(0), ready(1), ready(2), ready(3));
+            drop(entries);
             if wrote {
                 self.read_some_output()?;
             }
@@ -205,26 +251,31 @@ impl Call<'_> {
                 return Ok(Some(ScriptExit::Shell(exit)));
             }
             let late = deadline.is_some_and(|at| Instant::now() >= at);
-            if late || self.started != had_started {
+            if late || stopped || self.started != had_started {
                 return Ok(None);
             }
         }
     }
 
-    /// The script's time is over: asks the shell to come back, and ends it if it does not.
-    fn interrupt(&mut self, place: &Place) -> Result<ScriptExit, SessionError> {
-        // A shell that has ended by itself in this moment is found so below.
-        drop(self.session.signal(Signal::Interrupt));
-        drop(self.session.write(&place.answer_line()));
-        match self.wait_until(Some(Instant::now() + INTERRUPT_PATIENCE))? {
-            Some(ScriptExit::Code(_)) => Ok(ScriptExit::TimedOut { shell_lives: true }),
-            Some(_) => Ok(ScriptExit::TimedOut { shell_lives: false }),
-            None => {
-                self.session.stop(Shutdown::Immediate);
-                self.session.wait_until_over(KILL_PATIENCE);
-                Ok(ScriptExit::TimedOut { shell_lives: false })
+    /// The script is to end: asks the shell to come back, and ends it if it does not; says whether it goes on.
+    fn interrupt(&mut self, place: &Place, how: Shutdown) -> Result<bool, SessionError> {
+        if how == Shutdown::Graceful {
+            // A shell that has ended by itself in this moment is found so below.
+            drop(self.session.signal(Signal::Interrupt));
+            drop(self.session.write(&place.answer_line()));
+            let answer_by = Instant::now() + INTERRUPT_PATIENCE;
+            loop {
+                match self.wait_until(Some(answer_by), None)? {
+                    Some(ScriptExit::Code(_)) => return Ok(true),
+                    Some(_) => return Ok(false),
+                    None if Instant::now() < answer_by => {}
+                    None => break,
+                }
             }
         }
+        self.session.stop(Shutdown::Immediate);
+        self.session.wait_until_over(KILL_PATIENCE);
+        Ok(false)
     }
 
     /// Reads the report; a whole line with a number is the code.
@@ -242,6 +293,10 @@ impl Call<'_> {
                     }
                 }
             }
+        }
+        // Our lines are short: whatever else is written there is nothing of ours.
+        if self.heard.len() > LONGEST_REPORT {
+            self.heard.clear();
         }
         Ok(None)
     }
@@ -261,6 +316,9 @@ impl Call<'_> {
         };
         self.session.take_script_output(seen, false);
         self.collected.push(seen);
+        if let Some(sink) = &mut self.sink {
+            sink(seen);
+        }
         Ok(count)
     }
 
@@ -284,38 +342,78 @@ enum Source {
 }
 
 /// The private directory of one call; removed when dropped.
+///
+/// A confined session can change whatever is in its own folder at any moment, so nothing is done by a path that it
+/// could have put something else under: files are made new in a directory that is held open, and what is opened must
+/// be the named pipe that was made.
 struct Place {
-    directory: PathBuf,
+    path: PathBuf,
+    directory: OwnedFd,
 }
 
 impl Place {
     fn make(scratch: &Path, script: &[u8]) -> Result<Self, SessionError> {
-        let directory = scratch.join(format!("script-{}", SessionId::random()?));
-        let system = |source| SessionError::System { step: "prepare a script", source };
-        let directory = std::path::absolute(directory).map_err(system)?;
-        fs::DirBuilder::new().mode(0o700).recursive(true).create(&directory).map_err(system)?;
-        let place = Self { directory };
-        let mut lines = script.to_vec();
-        lines.push(b'\n');
-        fs::write(place.path("script"), lines).map_err(system)?;
-        fs::write(place.path("run"), place.run()).map_err(system)?;
-        make_fifo(&place.path("report")).map_err(system)?;
-        make_fifo(&place.path("output")).map_err(system)?;
+        let name = format!("script-{}", SessionId::random()?);
+        Self::make_as(scratch, &name, script)
+            .map_err(|source| SessionError::System { step: "prepare a script", source })
+    }
+
+    fn make_as(scratch: &Path, name: &str, script: &[u8]) -> io::Result<Self> {
+        fs::DirBuilder::new().mode(0o700).recursive(true).create(scratch)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let scratch_directory = rustix::fs::open(scratch, flags, Mode::empty())?;
+        rustix::fs::mkdirat(&scratch_directory, name, Mode::RWXU)?;
+        let path = scratch.join(name);
+        let directory = rustix::fs::openat(&scratch_directory, name, flags, Mode::empty())?;
+        let place = Self { path, directory };
+        place.write("script", &[script, b"\n"].concat())?;
+        place.write("run", &place.run())?;
+        place.make_fifo("report")?;
+        place.make_fifo("output")?;
         Ok(place)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        self.path.join(name)
     }
 
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+        fs::File::from(file).write_all(bytes)
+    }
+
+    #[cfg(not(target_vendor = "apple"))]
+    fn make_fifo(&self, name: &str) -> io::Result<()> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::mknodat(&self.directory, name, FileType::Fifo, mode, 0)?)
+    }
+
+    #[cfg(target_vendor = "apple")]
+    fn make_fifo(&self, name: &str) -> io::Result<()> {
+        let mkfifo = co_process::Tool::new("mkfifo").args(["-m", "600"]).arg(self.path(name));
+        let made = mkfifo.run().map_err(io::Error::other)?;
+        if made.is_success() { Ok(()) } else { Err(io::Error::other(made.stderr_text())) }
+    }
+
+    /// Opens a named pipe to read from it.
     fn open(&self, name: &str) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(self.path(name), flags, Mode::empty())?)
+        self.open_fifo(name, OFlags::RDONLY)
     }
 
+    /// Opens a named pipe to keep it from ending.
     fn hold(&self, name: &str) -> io::Result<OwnedFd> {
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(self.path(name), flags, Mode::empty())?)
+        self.open_fifo(name, OFlags::WRONLY)
+    }
+
+    fn open_fifo(&self, name: &str, direction: OFlags) -> io::Result<OwnedFd> {
+        let flags = direction | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&self.directory, name, flags, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode) == FileType::Fifo {
+            Ok(opened)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{name}` is no named pipe any more")))
+        }
     }
 
     /// What the shell is told: short, because a terminal cuts long lines. The blank keeps it out of the history of a
@@ -353,7 +451,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // What is left behind is one small directory in a private place.
-        drop(fs::remove_dir_all(&self.directory));
+        drop(fs::remove_dir_all(&self.path));
     }
 }
 
@@ -374,19 +472,6 @@ fn quoted(path: &Path) -> Vec<u8> {
     }
     quoted.push(b'\'');
     quoted
-}
-
-#[cfg(not(target_vendor = "apple"))]
-fn make_fifo(path: &Path) -> io::Result<()> {
-    let mode = Mode::RUSR | Mode::WUSR;
-    Ok(rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)?)
-}
-
-#[cfg(target_vendor = "apple")]
-fn make_fifo(path: &Path) -> io::Result<()> {
-    let made =
-        co_process::Tool::new("mkfifo").args(["-m", "600"]).arg(path).run().map_err(io::Error::other)?;
-    if made.is_success() { Ok(()) } else { Err(io::Error::other(made.stderr_text())) }
 }
 
 #[cfg(test)]

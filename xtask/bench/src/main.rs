@@ -51,6 +51,8 @@ enum What {
     Calls,
     /// Memory of 200 runs at once.
     ManyRuns,
+    /// A line through a live session and back.
+    Session,
 }
 
 impl What {
@@ -63,6 +65,7 @@ impl What {
             Self::EventLog => rows::event_log::measure(rounds),
             Self::Calls => rows::calls::measure(product, rounds),
             Self::ManyRuns => rows::many_runs::measure(product),
+            Self::Session => rows::session::measure(product, rounds),
         }
     }
 }

@@ -32,7 +32,7 @@ const ROOMS: &[Room] = &[
     Room { floor: 3, package: "co-process", uses: &[], tests_use: &[] },
     Room { floor: 3, package: "co-privacy", uses: &[], tests_use: &[] },
     Room { floor: 3, package: "co-sandbox", uses: &["co-model"], tests_use: &["co-process"] },
-    Room { floor: 3, package: "co-sessions", uses: &["co-process", "co-privacy"], tests_use: &[] },
+    Room { floor: 3, package: "co-sessions", uses: &["co-model", "co-process"], tests_use: &[] },
     Room { floor: 3, package: "co-telemetry", uses: &["co-model"], tests_use: &[] },
     Room { floor: 3, package: "co-agents", uses: &["co-model"], tests_use: &[] },
     Room { floor: 3, package: "co-config", uses: &["co-model"], tests_use: &["co-policy"] },
@@ -96,7 +96,7 @@ const ROOMS: &[Room] = &[
     Room {
         floor: 0,
         package: "xtask-bench",
-        uses: &["xtask", "co-model", "co-log", "co-log-sqlite", "co-engine"],
+        uses: &["xtask", "co-model", "co-log", "co-log-sqlite", "co-engine", "co-policy", "co-sessions"],
         tests_use: &[],
     },
 ];

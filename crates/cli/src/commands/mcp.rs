@@ -29,7 +29,7 @@ use door::Door;
 pub(crate) use own::{on_our_own, own};
 
 /// The variable that may hold the bearer token of HTTP clients.
-const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_MCP_TOKEN";
+pub(crate) const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_MCP_TOKEN";
 /// How often a watched run is looked at when nothing is shown meanwhile.
 const LOOK: Duration = Duration::from_millis(200);
 /// The largest file that is taken for a token, in bytes.

@@ -14,5 +14,6 @@ pub(crate) mod plan;
 pub(crate) mod reference;
 pub(crate) mod resume;
 pub(crate) mod runs;
+pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod status;

@@ -85,6 +85,13 @@ fn path() -> OsString {
     std::env::var_os("PATH").expect("PATH is set")
 }
 
+/// The most memory that a process has held, in KiB.
+fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak").trim();
+    peak.trim_end_matches(" kB").parse().unwrap()
+}
+
 fn update(patch: &str) -> Step {
     Step::apply_patch(format!("*** Begin Patch\n{patch}*** End Patch\n"))
 }

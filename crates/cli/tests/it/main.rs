@@ -10,6 +10,7 @@ mod mcp;
 mod prompt;
 mod screen;
 mod sdk;
+mod session;
 mod support;
 mod telemetry;
 mod terminal;

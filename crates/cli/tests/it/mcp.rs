@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod http;
+mod live;
 mod peers;
 mod questions;
 mod runs;

@@ -165,3 +165,14 @@ fn exec_asks_too_and_a_redirected_standard_input_answers_nothing() {
     succeeded(&terminal.end());
     assert!(project.path("made").exists());
 }
+
+#[test]
+fn what_asks_to_leave_its_sandbox_says_so_under_the_question() {
+    let project = project("[]");
+    let terminal = Terminal::start(&project, &["exec", "--sandbox", "read-only", "--", "touch", "made"]);
+    let screen = terminal.shows(&["Run outside the sandbox: touch made", "none, instead of read-only", "›"]);
+    assert!(screen.find("? exec") < screen.find("none, instead of"), "{screen}");
+    terminal.keys("y\n");
+    succeeded(&terminal.end());
+    assert!(project.path("made").exists());
+}

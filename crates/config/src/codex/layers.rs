@@ -78,7 +78,8 @@ pub fn load_codex(places: &CodexPlaces<'_>) -> Result<CodexSettings, CodexError>
     let mut is_trusted = trust.covers(&cwd);
     for folder in project_folders(&project_root, &cwd) {
         let settings = folder.join(".codex");
-        if !settings.is_dir() || home.as_ref().is_some_and(|home| same(home, &settings)) {
+        // An empty folder says nothing: a sandbox puts one there to hold the place of the name.
+        if is_empty(&settings) || home.as_ref().is_some_and(|home| same(home, &settings)) {
             continue;
         }
         if trust.covers(&folder) {
@@ -98,6 +99,11 @@ pub fn load_codex(places: &CodexPlaces<'_>) -> Result<CodexSettings, CodexError>
     managed::apply(&places.system.join("requirements.toml"), &mut settings, &mut notes)?;
     rules::load(&folders, &mut settings)?;
     Ok(CodexSettings { home, project_root, is_trusted, notes, ..settings })
+}
+
+/// Whether there is no such folder, or nothing in it.
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
 }
 
 fn finish(reader: Reader<'_>) -> Result<Vec<super::ExplainedKey>, CodexError> {

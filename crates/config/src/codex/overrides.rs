@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use co_model::{
-    ApprovalPolicy, McpPolicy, NetworkAccess, PolicySource, SandboxMode, SandboxPolicy, ToolPolicy,
-    narrowest_approval, narrowest_network, narrowest_sandbox,
+    ApprovalPolicy, NetworkAccess, PolicySource, SandboxMode, SandboxPolicy, ToolPolicy, narrowest_approval,
+    narrowest_network, narrowest_sandbox,
 };
 
 use super::{CodexSettings, read};
@@ -100,16 +100,37 @@ pub enum OverrideError {
     },
 }
 
-/// Makes the policy of a run.
+/// Makes the policy of a run: the settings, and what is said on top of them, weakest first.
 ///
 /// What narrows is joined with what is set, so that the result allows what both allow, and is refused where
-/// that is less than what was said; the mode that nobody set is narrowed by any. What widens replaces what is set, never past what managed
-/// requirements allow, and its source says so.
+/// that is less than what was said; the mode that nobody set is narrowed by any. What widens replaces what is
+/// set, never past what managed requirements allow, and its source says so.
 ///
 /// # Errors
 /// [`OverrideError`] when a value would widen without the word that it may, or is not allowed at all.
-pub fn tool_policy(settings: &CodexSettings, overrides: &Overrides) -> Result<ToolPolicy, OverrideError> {
-    let mut sources: Vec<PolicySource> = settings.files.iter().filter_map(deciding).collect();
+pub fn tool_policy(settings: &CodexSettings, layers: &[Overrides]) -> Result<ToolPolicy, OverrideError> {
+    let mut policy = ToolPolicy {
+        approval: settings.approval.unwrap_or_default(),
+        sandbox: settings.sandbox.clone(),
+        rules: settings.rules.clone(),
+        host_executables: settings.host_executables.clone(),
+        hosts: settings.hosts.clone(),
+        environment: settings.environment.clone(),
+        sources: settings.files.iter().filter_map(deciding).collect(),
+        ..ToolPolicy::default()
+    };
+    for overrides in layers {
+        apply(settings, &mut policy, overrides)?;
+    }
+    Ok(policy)
+}
+
+fn apply(
+    settings: &CodexSettings,
+    policy: &mut ToolPolicy,
+    overrides: &Overrides,
+) -> Result<(), OverrideError> {
+    let ToolPolicy { approval, sandbox, accept_weaker_sandbox, question_expires_after, sources, .. } = policy;
     let mut add = |source: &str, key: &str, direction: Direction| {
         let word = match direction {
             Direction::Narrow => "narrows",
@@ -121,24 +142,22 @@ pub fn tool_policy(settings: &CodexSettings, overrides: &Overrides) -> Result<To
             keys: vec![format!("{key} ({word})")],
         });
     };
-    let mut approval = settings.approval.unwrap_or_default();
+    let confined = || SandboxPolicy::of(SandboxMode::WorkspaceWrite);
+    // Without a sandbox everything is reached, and any word narrows that.
+    let reached = sandbox.as_ref().map_or(NetworkAccess::On, |sandbox| sandbox.network.clone());
     if let Some(said) = &overrides.approval {
-        approval = join_approval(settings, approval, said)?;
+        *approval = join_approval(settings, *approval, said)?;
         add(&said.source, "approval_policy", said.direction);
     }
-    let mut sandbox = settings.sandbox.clone();
     if let Some(said) = &overrides.sandbox {
-        sandbox = Some(join_mode(settings, sandbox.as_ref(), said)?);
+        *sandbox = Some(join_mode(settings, sandbox.as_ref(), said)?);
         add(&said.source, "sandbox_mode", said.direction);
     }
     if let Some(said) = &overrides.network {
-        let policy = sandbox.get_or_insert_with(|| SandboxPolicy::of(SandboxMode::WorkspaceWrite));
-        // Without a sandbox in the settings everything is reached, and any word narrows that.
-        let set = settings.sandbox.as_ref().map_or(&NetworkAccess::On, |set| &set.network);
-        if said.direction == Direction::Narrow && narrowest_network(set, &said.value) != said.value {
-            return Err(widens(said, network_word(&said.value), network_word(set)));
+        if said.direction == Direction::Narrow && narrowest_network(&reached, &said.value) != said.value {
+            return Err(widens(said, network_word(&said.value), network_word(&reached)));
         }
-        policy.network = said.value.clone();
+        sandbox.get_or_insert_with(confined).network = said.value.clone();
         add(&said.source, "network_access", said.direction);
     }
     for said in &overrides.writable_roots {
@@ -146,39 +165,28 @@ pub fn tool_policy(settings: &CodexSettings, overrides: &Overrides) -> Result<To
         if !std::path::Path::new(&said.value).is_absolute() {
             return Err(OverrideError::RelativeRoot { origin, path: said.value.clone() });
         }
-        let policy = sandbox.get_or_insert_with(|| SandboxPolicy::of(SandboxMode::WorkspaceWrite));
-        let is_known = policy.writable_roots.contains(&said.value);
+        let sandbox = sandbox.get_or_insert_with(confined);
+        let is_known = sandbox.writable_roots.contains(&said.value);
         if !is_known && said.direction == Direction::Narrow {
-            let set = policy.writable_roots.join(", ");
+            let set = sandbox.writable_roots.join(", ");
             return Err(OverrideError::Widens { origin, wanted: said.value.clone(), set });
         }
-        if !is_known && policy.mode == SandboxMode::WorkspaceWrite {
-            policy.writable_roots.push(said.value.clone());
+        if !is_known && sandbox.mode == SandboxMode::WorkspaceWrite {
+            sandbox.writable_roots.push(said.value.clone());
         }
         add(&said.source, "writable_roots", said.direction);
     }
-    let mut accept_weaker_sandbox = false;
     if let Some(said) = &overrides.accept_weaker_sandbox {
         if said.value && said.direction == Direction::Narrow {
-            let (wanted, set) = ("a weaker sandbox".to_owned(), "the one asked for".to_owned());
-            return Err(OverrideError::Widens { origin: said.source.clone(), wanted, set });
+            return Err(widens(said, "a weaker sandbox", "the one asked for"));
         }
-        accept_weaker_sandbox = said.value;
+        *accept_weaker_sandbox = said.value;
         add(&said.source, "accept_weaker_sandbox", said.direction);
     }
-    let defaults = ToolPolicy::default();
-    Ok(ToolPolicy {
-        approval,
-        sandbox,
-        accept_weaker_sandbox,
-        rules: settings.rules.clone(),
-        host_executables: settings.host_executables.clone(),
-        hosts: settings.hosts.clone(),
-        environment: settings.environment.clone(),
-        mcp: McpPolicy::default(),
-        question_expires_after: overrides.question_expires_after.unwrap_or(defaults.question_expires_after),
-        sources,
-    })
+    if let Some(time) = overrides.question_expires_after {
+        *question_expires_after = time;
+    }
+    Ok(())
 }
 
 /// What would let more happen, and was not said as that. Quietly doing less would surprise whoever said it.

@@ -15,11 +15,11 @@ fn settings(config: &str) -> CodexSettings {
 
 #[test]
 fn without_a_word_the_settings_hold() {
-    assert_eq!(tool_policy(&CodexSettings::default(), &Overrides::default()), Ok(ToolPolicy::default()));
+    assert_eq!(tool_policy(&CodexSettings::default(), &[]), Ok(ToolPolicy::default()));
     let settings = settings(
         "model = 'x'\napproval_policy = 'never'\nsandbox_mode = 'workspace-write'\n[sandbox_workspace_write]\nwritable_roots = ['/r']\nnetwork_access = true",
     );
-    let policy = tool_policy(&settings, &Overrides::default()).expect("a policy");
+    let policy = tool_policy(&settings, &[]).expect("a policy");
     assert_eq!(policy.approval, ApprovalPolicy::Never);
     let sandbox = policy.sandbox.expect("a sandbox");
     assert_eq!((sandbox.writable_roots, sandbox.network), (vec!["/r".to_owned()], NetworkAccess::On));
@@ -49,7 +49,7 @@ fn approval_is_narrowed_or_widened_as_said() {
     ] {
         let settings = settings(&format!("approval_policy = '{set}'"));
         let overrides = Overrides { approval: Some(said(value, direction)), ..Overrides::default() };
-        let policy = tool_policy(&settings, &overrides);
+        let policy = tool_policy(&settings, &[overrides]);
         assert_eq!(
             policy.as_ref().map(|policy| policy.approval).map_err(|_| ()),
             expected,
@@ -80,7 +80,7 @@ fn the_sandbox_is_narrowed_or_widened_as_said() {
     ] {
         let settings = settings(&set.map(|mode| format!("sandbox_mode = '{mode}'")).unwrap_or_default());
         let overrides = Overrides { sandbox: Some(said(value, direction)), ..Overrides::default() };
-        let sandbox = match tool_policy(&settings, &overrides) {
+        let sandbox = match tool_policy(&settings, &[overrides]) {
             Ok(policy) => policy.sandbox,
             Err(OverrideError::Widens { .. }) => None,
             Err(error) => panic!("{error}"),
@@ -96,19 +96,19 @@ fn network_and_roots_widen_only_with_the_word() {
     let network = |direction| {
         let overrides =
             Overrides { network: Some(said(NetworkAccess::On, direction)), ..Overrides::default() };
-        tool_policy(&settings, &overrides).map(|policy| policy.sandbox.expect("a sandbox").network)
+        tool_policy(&settings, &[overrides]).map(|policy| policy.sandbox.expect("a sandbox").network)
     };
     assert!(matches!(network(Direction::Narrow), Err(OverrideError::Widens { .. })));
     assert_eq!(network(Direction::Widen), Ok(NetworkAccess::On));
     let unset = CodexSettings::default();
     let overrides =
         Overrides { network: Some(said(NetworkAccess::On, Direction::Narrow)), ..Overrides::default() };
-    let policy = tool_policy(&unset, &overrides).expect("less than everything");
+    let policy = tool_policy(&unset, &[overrides]).expect("less than everything");
     assert_eq!(policy.sandbox.expect("a sandbox").network, NetworkAccess::On);
     let root = |path: &str, direction| {
         let overrides =
             Overrides { writable_roots: vec![said(path.to_owned(), direction)], ..Overrides::default() };
-        tool_policy(&settings, &overrides).map(|policy| policy.sandbox.expect("a sandbox").writable_roots)
+        tool_policy(&settings, &[overrides]).map(|policy| policy.sandbox.expect("a sandbox").writable_roots)
     };
     assert_eq!(root("/x", Direction::Widen), Ok(vec!["/r".to_owned(), "/x".to_owned()]));
     assert_eq!(root("/r", Direction::Narrow), Ok(vec!["/r".to_owned()]));
@@ -117,7 +117,7 @@ fn network_and_roots_widen_only_with_the_word() {
     let weaker = |value, direction| {
         let overrides =
             Overrides { accept_weaker_sandbox: Some(said(value, direction)), ..Overrides::default() };
-        tool_policy(&settings, &overrides).map(|policy| policy.accept_weaker_sandbox).map_err(|_| ())
+        tool_policy(&settings, &[overrides]).map(|policy| policy.accept_weaker_sandbox).map_err(|_| ())
     };
     assert_eq!(weaker(true, Direction::Widen), Ok(true));
     assert_eq!(weaker(true, Direction::Narrow), Err(()));
@@ -132,12 +132,12 @@ fn requirements_hold_against_flags() {
     let approval =
         Overrides { approval: Some(said(ApprovalPolicy::Never, Direction::Widen)), ..Overrides::default() };
     assert!(matches!(
-        tool_policy(&settings, &approval),
+        tool_policy(&settings, &[approval]),
         Err(OverrideError::NotAllowed { wanted: "never", .. })
     ));
     let sandbox = Overrides {
         sandbox: Some(said(SandboxMode::DangerFullAccess, Direction::Widen)),
         ..Overrides::default()
     };
-    assert!(matches!(tool_policy(&settings, &sandbox), Err(OverrideError::NotAllowed { .. })));
+    assert!(matches!(tool_policy(&settings, &[sandbox]), Err(OverrideError::NotAllowed { .. })));
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use co_config::{Overrides, tool_policy};
+use co_config::tool_policy;
 use co_model::RuleDecision;
 use co_policy::{canonical, weigh};
 use co_testkit::{INSTALL_HINT, codex_program};
@@ -161,7 +161,7 @@ fn compare(file: usize) {
     const NAME: &str = "home/.codex/rules/default.rules";
     let machine = Machine::new(&[(NAME, FILES[file])]);
     let settings = machine.load().expect("valid");
-    let policy = tool_policy(&settings, &Overrides::default()).expect("a policy");
+    let policy = tool_policy(&settings, &[]).expect("a policy");
     for command in COMMANDS {
         let words = shlex::split(command).expect("words");
         let ours = weigh(&policy, &canonical(&words)).decision();

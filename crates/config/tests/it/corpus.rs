@@ -45,12 +45,15 @@ pub(crate) fn bad_files() -> Vec<(&'static str, String)> {
     files
 }
 
-fn bad_stages() -> [(&'static str, &'static str); 45] {
+fn bad_stages() -> [(&'static str, &'static str); 48] {
     [
         ("pipeline runs itself", r#"{ "kind": "pipeline", "id": "again", "pipeline": "p" }"#),
         ("unknown nested pipeline", r#"{ "kind": "pipeline", "id": "n", "pipeline": "q" }"#),
         ("unknown key of a stage", r#"{ "id": "a", "comand": "true" }"#),
         ("unknown key without a likeness", r#"{ "id": "a", "command": "true", "banana": 1 }"#),
+        ("session of the wrong type", r#"{ "id": "a", "command": "true", "session": 1 }"#),
+        ("session with a bad name", r#"{ "id": "a", "command": "true", "session": { "id": "../x" } }"#),
+        ("terminal for a gate", r#"{ "kind": "gate", "id": "a", "message": "?", "tty": true }"#),
         ("unknown kind", r#"{ "kind": "comand", "id": "a", "command": "true" }"#),
         ("kind of the wrong type", r#"{ "kind": 1, "id": "a" }"#),
         ("no kind and no command", r#"{ "id": "a", "prompt": "Fix it." }"#),
@@ -161,7 +164,7 @@ pub(crate) const GOOD_FILE: &str = r#"// comments and trailing commas are allowe
         { "kind": "agent", "id": "review", "agent": "claude", "promptFile": "prompts/review.md", "role": "tester", "requiresCloud": true },
         { "kind": "gate", "id": "ask", "message": "Ship?", "expires": "90m", "allowFailure": true },
         { "kind": "subpipeline", "id": "more", "pipeline": "rest", "optional": true, "role": "reviewer" },
-        { "id": "evidence", "command": "node scripts/spec-guard.mjs", "session": { "id": "s", "reuse": true, "persist": false }, },
+        { "id": "evidence", "command": "node scripts/spec-guard.mjs", "tty": true, "session": { "id": "s", "reuse": false, "persist": true }, },
       ],
     },
     { "id": "rest", "stages": [ { "id": "only", "command": "true", "guardrail": true, "mode": "mcp" } ] },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use co_config::{Loaded, SelectError, load};
 use co_model::{
     CommandLine, ExecutionMode, Needs, Pipeline, PipelineId, PipelineSource, Prompt, RetryOn, RetryPolicy,
-    Role, Stage, StageWork, When,
+    Role, Stage, StageSession, StageWork, When,
 };
 
 use crate::corpus::GOOD_FILE;
@@ -58,7 +58,10 @@ fn the_seeds_own_file_loads_as_it_is() {
 fn every_key_has_its_effect() {
     let loaded = loaded(GOOD_FILE);
     assert_eq!(loaded.warnings.len(), 1);
-    assert_eq!(loaded.warnings[0].message, "`session` of stage `evidence` takes effect in a later version");
+    assert_eq!(
+        loaded.warnings[0].message,
+        "`session` of stage `evidence` stays and is not reused: a second run finds `s` taken"
+    );
     let main = loaded.select(None).unwrap();
     assert_eq!((main.id.as_str(), main.guardrails_required, main.max_parallel.get()), ("main", true, 4));
 
@@ -98,8 +101,25 @@ fn every_key_has_its_effect() {
         more.allow_failure
             && matches!(&more.work, StageWork::Pipeline(nested) if nested.pipeline.as_str() == "rest")
     );
-    assert!(stage(main, "evidence").guardrail);
+    let evidence = stage(main, "evidence");
+    assert!(evidence.guardrail && evidence.tty);
+    let session = StageSession { id: "s".to_owned(), reuse: false, persist: true };
+    assert_eq!(evidence.session, Some(session));
     assert_eq!(stage(&loaded.set.pipelines[1], "only").execution, ExecutionMode::Mcp);
+}
+
+#[test]
+fn a_session_is_a_name_or_an_object() {
+    let session = |value: &str| {
+        let text = format!(
+            r#"{{ "pipelines": [ {{ "id": "p", "stages": [ {{ "id": "a", "command": "true", "session": {value} }} ] }} ] }}"#
+        );
+        loaded(&text).set.pipelines[0].stages[0].session.clone().expect("a session")
+    };
+    let of = |id: &str, reuse, persist| StageSession { id: id.to_owned(), reuse, persist };
+    assert_eq!(session(r#""dev""#), of("dev", true, false));
+    assert_eq!(session("{}"), of("default", true, false));
+    assert_eq!(session(r#"{ "id": "x.1", "persist": true }"#), of("x.1", true, true));
 }
 
 #[test]

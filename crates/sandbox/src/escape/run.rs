@@ -101,6 +101,7 @@ fn wrap(
         policy: &policy,
         helper: course.helper,
         secrets: &[arena.aims.secret_file(), arena.aims.secret_folder()],
+        scratch: None,
         egress: proxy.map(EgressProxy::socket),
         accept_weaker: course.accept_weaker,
     })?;

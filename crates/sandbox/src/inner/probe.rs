@@ -35,6 +35,7 @@ pub(crate) fn probe(search_path: &OsStr, helper: &Path) -> Layers {
         policy: &policy,
         helper,
         secrets: &[],
+        scratch: None,
         egress: None,
         accept_weaker: false,
     };

@@ -144,6 +144,24 @@ fn secrets_are_hidden_and_a_workspace_inside_stays() {
 }
 
 #[test]
+fn a_folder_of_ours_is_open_in_every_sandbox_and_its_neighbours_are_not() {
+    for mut world in [World::read_only(), World::writable(), World::read_only().weaker()] {
+        let hidden = world.around("state");
+        let scratch = hidden.join("scratch/one");
+        fs::create_dir_all(&scratch).unwrap();
+        fs::create_dir(hidden.join("scratch/two")).unwrap();
+        world.secrets = vec![hidden.clone()];
+        world.scratch = Some(scratch.clone());
+        world.env.push(("S".into(), scratch.into()));
+        let said = world.shell("mkfifo $S/pipe && { cat $S/pipe & } && echo through > $S/pipe && wait");
+        assert_eq!(said.succeeded(), "through\n");
+        let beside = world.shell("echo x > $S/../two/file; echo x > $S/../file");
+        assert_ne!(beside.code, Some(0), "{beside:?}");
+        assert!(!hidden.join("scratch/file").exists() && !hidden.join("scratch/two/file").exists());
+    }
+}
+
+#[test]
 fn the_systems_own_interfaces_are_no_roots() {
     let mut world = World::writable();
     for root in ["/", "/proc", "/proc/self", "/sys/kernel", "/dev"] {

@@ -34,6 +34,7 @@ pub(crate) struct World {
     pub(crate) policy: SandboxPolicy,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) secrets: Vec<PathBuf>,
+    pub(crate) scratch: Option<PathBuf>,
     pub(crate) egress: Option<PathBuf>,
     pub(crate) accept_weaker: bool,
     pub(crate) sandbox: Sandbox,
@@ -56,6 +57,7 @@ impl World {
             policy,
             env: vec![("PATH".into(), PATH.into())],
             secrets: Vec::new(),
+            scratch: None,
             egress: None,
             accept_weaker: false,
             sandbox: sandbox(),
@@ -100,6 +102,7 @@ impl World {
             policy: &self.policy,
             helper: helper(),
             secrets: &self.secrets,
+            scratch: self.scratch.as_deref(),
             egress: self.egress.as_deref(),
             accept_weaker: self.accept_weaker,
         })

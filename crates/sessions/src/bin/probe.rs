@@ -46,6 +46,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             };
             Arc::new(make) as _
         }),
+        confiner: None,
     };
     match serve(spawner, &endpoint, settings) {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -75,7 +75,7 @@ fn a_client_that_does_not_read_holds_up_nobody_and_learns_what_it_missed() {
     start.wait = Wait::for_output(Duration::ZERO);
     connection.start(&start).unwrap();
     let mut attachment = host.connect().attach(&id("f"), 0).unwrap();
-    connection.write(&id("f"), b"\n", Wait::for_output(Duration::ZERO), None).unwrap();
+    connection.feed(&id("f"), b"\n").unwrap();
     while connection.poll(&id("f"), Wait::of(Duration::from_secs(5)), Some(1)).unwrap().exit.is_none() {}
     connection.kill(&id("f"), Shutdown::Immediate, None).unwrap();
     let (mut read, mut missed) = (0, 0);

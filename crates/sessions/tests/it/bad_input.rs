@@ -1,6 +1,6 @@
 //! What a hostile or broken program or client does.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
@@ -135,17 +135,48 @@ fn two_clients_that_write_at_once_do_not_mix() {
     assert!(log.lines().all(|line| line == "a".repeat(100_000) || line == "b".repeat(100_000)));
 }
 
+/// Polls session `w` for output as a client that says nothing more.
+fn poll_and_say_no_more(host: &Host) -> UnixStream {
+    let mut stream = UnixStream::connect(host.endpoint.directory().join("host.sock")).unwrap();
+    let request = "{\"version\":1,\"request\":{\"method\":\"write\",\"params\":{\"session\":\"w\",\"bytes\":{\"text\":\"\"},\
+                   \"wait\":{\"time\":{\"secs\":30,\"nanos\":0},\"until\":\"output\"},\"max_output_tokens\":null}}}\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
 #[test]
 fn a_client_that_dies_while_it_waits_takes_no_output_with_it() {
     let host = Host::start();
     let mut connection = host.connect();
     connection.start(&host.shell("w", "echo up; read -r line; echo got $line; exec cat")).unwrap();
-    let mut stream = UnixStream::connect(host.endpoint.directory().join("host.sock")).unwrap();
-    let request = "{\"version\":1,\"request\":{\"method\":\"write\",\"params\":{\"session\":\"w\",\"bytes\":{\"text\":\"\"},\
-                   \"wait\":{\"time\":{\"secs\":0,\"nanos\":400000000},\"until\":\"output\"},\"max_output_tokens\":null}}}\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    drop(stream);
-    connection.write(&id("w"), b"it\n", Wait::for_output(Duration::ZERO), None).unwrap();
+    drop(poll_and_say_no_more(&host));
+    connection.feed(&id("w"), b"it\n").unwrap();
     let output = output_with(&mut connection, "w", "", "got it\n");
     assert_eq!(output, "got it\n");
+}
+
+#[test]
+fn a_client_that_dies_before_it_has_read_takes_no_output_with_it() {
+    let host = Host::start();
+    let mut connection = host.connect();
+    connection.start(&host.shell("w", "echo up; exec cat")).unwrap();
+    let mut client = poll_and_say_no_more(&host);
+    connection.feed(&id("w"), b"it\n").unwrap();
+    // The answer was given, and is not read to its end.
+    client.read_exact(&mut [0]).unwrap();
+    drop(client);
+    assert_eq!(output_with(&mut connection, "w", "", "it\n"), "it\n");
+}
+
+#[test]
+fn what_a_client_has_read_is_given_to_nobody_again() {
+    let host = Host::start();
+    let mut connection = host.connect();
+    connection.start(&host.shell("w", "echo up; exec cat")).unwrap();
+    for word in ["one\n", "two\n", "three\n"] {
+        let mut client = host.connect();
+        let reply = client.write(&id("w"), word.as_bytes(), Wait::for_output(LONG), None).unwrap();
+        drop(client);
+        assert_eq!(reply.output, word);
+    }
 }

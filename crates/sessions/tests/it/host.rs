@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use co_process::{Capture, Limits, Terminal};
+use co_process::{Capture, Limits, Shutdown, Terminal};
 use co_sessions::client::Connection;
 use co_sessions::{Endpoint, EventKind, Reply, SessionEvent, SessionId, StartSession, Wait};
 use tempfile::TempDir;
@@ -72,6 +72,7 @@ impl Host {
                 index: self.path(&format!("{id}.index")),
             },
             limits: Limits::default(),
+            confinement: None,
             wait: Wait::for_output(LONG),
             max_output_tokens: None,
         }
@@ -133,7 +134,10 @@ pub(crate) fn to_the_end(connection: &mut Connection, session: &str) -> (String,
         let reply = connection.poll(&id(session), Wait::of(LONG), None).unwrap();
         output.push_str(&reply.output);
         if reply.exit.is_some() {
-            return (output, reply);
+            // What a busy machine had not read by then comes with the end.
+            let rest = connection.kill(&id(session), Shutdown::Immediate, None).unwrap();
+            output.push_str(&rest.output);
+            return (output, rest);
         }
     }
 }

@@ -6,4 +6,5 @@ pub(crate) mod further_stages;
 pub(crate) mod many_runs;
 pub(crate) mod one_stage;
 pub(crate) mod output;
+pub(crate) mod session;
 pub(crate) mod start_up;

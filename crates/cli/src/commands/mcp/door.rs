@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use co_config::Loaded;
-use co_mcp::{Errand, Host, PlanRequest, Receipt, Refusal};
+use co_mcp::{Errand, Host, PlanRequest, Receipt, Refusal, SessionAnswer, SessionErrand};
 use co_process::{Handover, HandoverError};
 use co_runtime::{Orchestrator, RunSnapshot, RuntimeError};
 use co_views::StatusView;
@@ -15,10 +15,11 @@ use serde_json::Value;
 use super::TOKEN_VARIABLE;
 use super::own::Answer;
 use crate::args::execution_mode;
-use crate::commands::{plan, start, status};
+use crate::commands::{plan, session, start, status};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::harmless_output;
+use crate::policy::PolicyOptions;
 use crate::privacy::guard;
 
 /// How long a process of its own may take to begin a run.
@@ -139,5 +140,10 @@ impl Host for Door {
             Answer::Begun(receipt) => Ok(receipt),
             Answer::Refused(refusal) => Err(refusal),
         }
+    }
+
+    fn session(&self, errand: &SessionErrand, consented: bool) -> Result<SessionAnswer, Refusal> {
+        let word = session::Word { policy: &PolicyOptions::default(), agent: true, consented };
+        Ok(session::perform(&self.context, errand, word)?)
     }
 }

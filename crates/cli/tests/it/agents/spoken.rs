@@ -8,7 +8,7 @@ use co_testkit::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, path, stage, the_run, touch, user_messages, wait_until_gone};
+use super::{Bench, path, peak_memory, stage, the_run, touch, user_messages, wait_until_gone};
 use crate::calls::{answer, calls, question};
 use crate::support::{PATIENCE, Project, wait_for};
 
@@ -151,13 +151,19 @@ fn a_killed_turn_goes_on_in_the_same_thread_and_asks_again() {
 
 /// A project whose agent speaks the Agent Client Protocol and asks for this command.
 fn acp(command: &str) -> Project {
+    acp_after(command, Vec::new())
+}
+
+/// The same after it has done something else.
+fn acp_after(command: &str, mut actions: Vec<AcpAction>) -> Project {
     let project = Project::empty();
     let call = json!({
         "toolCallId": "c1", "title": "`a title proves nothing`", "kind": "execute",
         "rawInput": {"command": command},
     });
     let options = ["allow_once", "reject_once"].map(str::to_owned).to_vec();
-    let script = AcpScript::new([vec![AcpAction::Ask { call, options }]]);
+    actions.push(AcpAction::Ask { call, options });
+    let script = AcpScript::new([actions]);
     let script = script.write(project.repository().outside());
     let program = example("acp_agent");
     project.write_pipelines(&one(&format!("acp:'{}' '{}'", program.display(), script.display())));
@@ -180,6 +186,21 @@ fn an_agent_of_the_open_protocol_is_answered_too() {
         let chosen = if word == "yes" { "allow_once" } else { "reject_once" };
         assert!(message.contains(chosen), "{message}");
     }
+}
+
+#[test]
+fn a_flood_of_an_agent_that_is_spoken_with_is_recorded_in_bounded_memory() {
+    const FLOOD: usize = 40 << 20;
+    let project = acp_after("make install", vec![AcpAction::Flood { bytes: FLOOD }]);
+    let (mut child, run) = start(&project);
+    // It asks after the flood, so what was needed for it is known now.
+    question(&project, &run);
+    let kilobytes = peak_memory(child.id());
+    answer(&project, &run, &["no"]);
+    assert!(child.wait().unwrap().success());
+    assert!(kilobytes < 75 << 10, "{kilobytes} kB for a flood of {FLOOD} bytes");
+    let manifest = project.manifest(&run);
+    assert!(stage(&manifest, "edit")["output_bytes"]["stdout"].as_u64().unwrap() > FLOOD as u64);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use co_testkit::fake_agent::{Action, FakeAgentRecord, FakeAgentScript, SCRIPT_VARIABLE};
 use serde_json::{Value, json};
 
-use super::{ONE_AGENT, stage, the_run, touch, wait_until_gone};
+use super::{ONE_AGENT, peak_memory, stage, the_run, touch, wait_until_gone};
 use crate::support::{Project, wait_for};
 
 /// A project whose agent is the fake one.
@@ -128,9 +128,7 @@ fn a_flood_is_recorded_in_bounded_memory() {
     stand.project.set("CODEX_ORCHESTRATOR_HEARTBEAT_INTERVAL", "1s");
     let mut child = stand.project.spawn(&["start", "main"]);
     wait_for("the end of the flood", || done.exists().then_some(()));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak").trim();
-    let kilobytes: u64 = peak.trim_end_matches(" kB").parse().unwrap();
+    let kilobytes = peak_memory(child.id());
     touch(&go);
     assert!(child.wait().unwrap().success());
     assert!(kilobytes < 100 << 10, "{kilobytes} kB for a flood of {FLOOD} bytes");

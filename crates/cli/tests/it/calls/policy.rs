@@ -50,6 +50,46 @@ fn the_policy_of_the_settings_holds_and_a_flag_may_only_narrow_it() {
 }
 
 #[test]
+fn a_task_has_a_policy_of_its_own_which_is_recorded_and_flags_narrow_it() {
+    let mut project = Workshop::with_stages(r#"[{ "id": "s", "command": "true" }]"#);
+    let home = codex_home(&mut project);
+    fs::write(home.join("config.toml"), "approval_policy = \"never\"\nsandbox_mode = \"read-only\"\n")
+        .unwrap();
+    let folder = home.join("settings/codex-orchestrator");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("config.toml");
+    let words = "[tasks.web]\napproval_policy = \"on-request\"\nsandbox = \"workspace-write\"\nwritable_roots = [\"/var/tmp\"]\n";
+    fs::write(&file, words).unwrap();
+    project.set("XDG_CONFIG_HOME", home.join("settings"));
+    let policy = |project: &Workshop, arguments: &[&str]| {
+        project.run(&[&["start", "--json"], arguments].concat()).expect(0);
+        let run = super::newest(project).unwrap();
+        let status = project.run(&["status", "--run", &run, "--json"]).expect(0).json();
+        let path = status["manifest"].as_str().unwrap_or_else(|| panic!("{status:#}")).to_owned();
+        project.json_file(path)["policy"].clone()
+    };
+    let web = policy(&project, &["--task", "web"]);
+    assert_eq!(
+        (&web["approval"], &web["sandbox"]["mode"]),
+        (&"on-request".into(), &"workspace-write".into())
+    );
+    assert_eq!(web["sandbox"]["writable_roots"][0], "/var/tmp");
+    let named = |policy: &serde_json::Value| policy["sources"].to_string().contains("task web");
+    assert!(named(&web), "{web:#}");
+    let narrowed = policy(&project, &["--task", "web", "--sandbox", "read-only"]);
+    assert_eq!(narrowed["sandbox"]["mode"], "read-only");
+    let other = policy(&project, &["--task", "other"]);
+    assert!(other["approval"] == "never" && !named(&other), "{other:#}");
+
+    for wrong in ["[tasks.web]\nsandbox = \"none\"\n", "[tasks.web]\nnetworks = \"on\"\n", "tasks = 1\n"] {
+        fs::write(&file, wrong).unwrap();
+        let ended = project.run(&["start", "--task", "web"]);
+        assert!(ended.status.code().is_some_and(|code| code == 2 || code == 3), "{wrong}: {ended:?}");
+        assert!(ended.stderr.contains("config.toml") || ended.stderr.contains("tasks"), "{ended:?}");
+    }
+}
+
+#[test]
 fn full_auto_is_recorded_and_never_gets_past_never() {
     let mut project = Workshop::bare();
     let home = codex_home(&mut project);

@@ -75,7 +75,7 @@ fn the_inspector_lists_calls_and_reads() {
     let id = run.start();
     run.status_at_rest(&id);
     let tools = inspect(&station, &["--method", "tools/list"]);
-    assert_eq!(tools["tools"].as_array().unwrap().len(), 13);
+    assert_eq!(tools["tools"].as_array().unwrap().len(), 21);
     let named =
         |name: &str| tools["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == name).unwrap();
     assert_eq!(named("run_status")["annotations"]["readOnlyHint"], json!(true));

@@ -11,7 +11,7 @@ const TWO: &str =
 /// Everything a client can do with a run, over whatever it is connected by.
 fn whole_life(client: &Client) {
     let tools = client.wait(client.service().list_all_tools()).unwrap();
-    assert_eq!(tools.len(), 13, "{tools:#?}");
+    assert_eq!(tools.len(), 21, "{tools:#?}");
     assert_eq!(client.tool("list_runs", json!({})), json!({ "runs": [], "next_before": null }));
     let pipelines = client.tool("list_pipelines", json!({}));
     assert_eq!(pipelines["pipelines"][0]["stages"], json!(["one", "two"]));
