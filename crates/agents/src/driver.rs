@@ -62,6 +62,8 @@ pub struct AgentRequest<'a> {
     pub approval: Option<ApprovalPolicy>,
     /// A named profile of the agent's own configuration.
     pub profile: Option<&'a str>,
+    /// The MCP servers that the agent has; none leaves that to the agent's own configuration.
+    pub mcp: Option<&'a McpServers>,
     /// Settings that override the agent's own configuration, as (dotted key, TOML value).
     pub settings: &'a [(String, String)],
     /// Further options, added as they stand after all others and before a `resume`.
@@ -95,6 +97,7 @@ impl<'a> AgentRequest<'a> {
             sandbox: None,
             approval: None,
             profile: None,
+            mcp: None,
             settings: &[],
             extra_arguments: &[],
             outside_repository: false,
@@ -121,6 +124,41 @@ impl fmt::Debug for AgentRequest<'_> {
             .field("profile", &self.profile)
             .field("program", &self.program)
             .finish_non_exhaustive()
+    }
+}
+
+/// The MCP servers of a person that an agent has, and no others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct McpServers {
+    /// Those that are switched on.
+    pub given: Vec<McpServer>,
+    /// Those that the person's Codex settings define as well; Codex is told to leave them off.
+    pub others: Vec<String>,
+}
+
+/// An MCP server that an agent is to have, for agents that do not know the person's Codex settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct McpServer {
+    /// Its name in those settings.
+    pub name: String,
+    /// The program that speaks for it over its standard streams, absolute. Nothing of it is secret.
+    pub command: PathBuf,
+    /// The program's arguments.
+    pub arguments: Vec<String>,
+    /// Variables that the program needs. Nothing of them is secret.
+    pub environment: Vec<(String, String)>,
+}
+
+impl McpServers {
+    /// What Codex is told of them, as settings: it starts them itself, as its own settings define them.
+    pub(crate) fn codex_settings(&self) -> impl Iterator<Item = String> {
+        let setting = |name: &str, enabled: bool| {
+            // Codex takes no other names, and its dotted keys no quotes.
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            name.chars().all(is_plain).then(|| format!("mcp_servers.{name}.enabled={enabled}"))
+        };
+        let given = self.given.iter().filter_map(move |server| setting(&server.name, true));
+        given.chain(self.others.iter().filter_map(move |name| setting(name, false)))
     }
 }
 
@@ -252,5 +290,24 @@ pub fn driver_for(name: &str) -> Result<Box<dyn Driver>, PrepareError> {
         "claude" => Ok(Box::new(ClaudeCode)),
         "acp" => Ok(Box::new(AcpAgent::default())),
         _ => Err(PrepareError::UnknownAgent { name: name.to_owned(), known: KNOWN_AGENTS.to_vec() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codex_is_told_of_servers_whose_names_it_takes() {
+        let server = |name: &str| McpServer {
+            name: name.to_owned(),
+            command: PathBuf::from("/ours"),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        };
+        let others = ["web-2", "a.b", "a=\"b"].map(str::to_owned).to_vec();
+        let servers = McpServers { given: vec![server("files")], others };
+        let told: Vec<String> = servers.codex_settings().collect();
+        assert_eq!(told, ["mcp_servers.files.enabled=true", "mcp_servers.web-2.enabled=false"]);
     }
 }

@@ -36,7 +36,7 @@ pub use acp::{AcpAgent, AcpDialogue};
 pub use claude::{ClaudeCode, ClaudeDialogue};
 pub use codex::{CodexAppServer, CodexExec, CodexServerDialogue, CodexTranscript};
 pub use dialogue::{ConsentDecision, ConsentRequest, Dialogue, Steered, Transcript};
-pub use driver::{AgentRequest, Driver, Launch, PrepareError, driver_for};
+pub use driver::{AgentRequest, Driver, Launch, McpServer, McpServers, PrepareError, driver_for};
 pub use observation::AgentObservation;
 pub use report::{AgentReport, CommandRecord, Terminal};
 pub use thread::{InvalidThreadId, ThreadId};

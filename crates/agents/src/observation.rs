@@ -238,7 +238,12 @@ mod tests {
     #[test]
     fn a_call_is_told_with_its_end() {
         let command = ToolUse::Command { argv: vec!["rm".into()] };
-        let tool = ToolUse::Mcp { server: "files".into(), name: "list".into(), arguments: "{}".into() };
+        let tool = ToolUse::Mcp {
+            server: "files".into(),
+            name: "list".into(),
+            arguments: "{}".into(),
+            definition: None,
+        };
         let table = [
             (&command, CallStatus::Succeeded, Some(0), "ran rm"),
             (&command, CallStatus::Failed, Some(3), "ran rm: exit code 3"),

@@ -31,6 +31,15 @@ Exit codes: 0 done · 1 a bug of ours · 2 usage · 3 setup · 4 not found · 10
 11 refused or denied · 12 timed out · 13 event log unusable · 14 cancelled · 15 interrupted ·
 130 stopped by Ctrl-C · 143 stopped by SIGTERM or SIGHUP";
 
+const MCP_CALL_HELP: &str = "\
+Examples:
+  codex-orchestrator mcp tools                     what the servers of your Codex settings have
+  codex-orchestrator mcp call files read --arguments '{\"path\": \"README.md\"}'
+  echo '{\"path\": \"README.md\"}' | codex-orchestrator mcp call files read --arguments - --json
+
+The tool's texts go to standard output; with --json the whole answer. A tool that says that it failed gives
+exit code 10, one that does not answer in time 12, arguments that do not fit its schema 2.";
+
 /// Runs coding agents and commands through declared pipelines, and proves afterwards what happened.
 #[derive(Debug, Parser)]
 #[command(name = "codex-orchestrator", version, about, after_help = AFTER_HELP, propagate_version = true)]
@@ -460,6 +469,13 @@ pub(crate) enum McpCommand {
     Start(McpStartArguments),
     /// Show where such a run stands, and the response file of each of its stages
     Poll(StatusArguments),
+    /// Show the tools of the MCP servers that your Codex settings define
+    Tools(McpToolsArguments),
+    /// Call a tool of such a server
+    Call(McpCallArguments),
+    /// Hand the tools of such a server on to an agent
+    #[command(hide = true)]
+    Bridge(McpBridgeArguments),
     /// Own a run that another process hands over on standard input
     #[command(hide = true)]
     Own,
@@ -508,6 +524,48 @@ pub(crate) struct McpStartArguments {
     /// A second start with the same key starts nothing and shows the run of the first
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+}
+
+/// Which definitions of MCP servers are meant.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct McpDefinitionOptions {
+    /// A profile of the Codex settings
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Refuse a server whose definition has another SHA-256
+    #[arg(long, value_name = "SHA256", hide = true)]
+    pub(crate) definition: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpToolsArguments {
+    /// Only this server; may be repeated. All that are not switched off by default
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Vec<String>,
+    #[command(flatten)]
+    pub(crate) definition: McpDefinitionOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MCP_CALL_HELP)]
+pub(crate) struct McpCallArguments {
+    /// The server, by its name in your Codex settings
+    pub(crate) server: String,
+    /// The tool
+    pub(crate) tool: String,
+    /// The arguments, a JSON object; `-` reads it from standard input
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(crate) arguments: String,
+    #[command(flatten)]
+    pub(crate) definition: McpDefinitionOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpBridgeArguments {
+    /// The server, by its name in your Codex settings
+    pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) definition: McpDefinitionOptions,
 }
 
 #[derive(Debug, Args)]

@@ -123,6 +123,9 @@ fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes)
         Command::Mcp(McpCommand::Serve(arguments)) => commands::mcp::serve(context, &arguments),
         Command::Mcp(McpCommand::Start(arguments)) => commands::mcp::start(&context, arguments),
         Command::Mcp(McpCommand::Poll(arguments)) => commands::mcp::poll(&context, &arguments),
+        Command::Mcp(McpCommand::Tools(arguments)) => commands::mcp::tools(&context, &arguments),
+        Command::Mcp(McpCommand::Call(arguments)) => commands::mcp::call(&context, arguments),
+        Command::Mcp(McpCommand::Bridge(arguments)) => commands::mcp::bridge(&context, &arguments),
         Command::Exec(_)
         | Command::Session(_)
         | Command::Schema(_)

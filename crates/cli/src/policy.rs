@@ -6,8 +6,9 @@ use clap::{Args, ValueEnum};
 use co_config::{
     CodexPlaces, CodexSettings, Direction, Override, Overrides, TaskWord, load_codex, tool_policy,
 };
-use co_model::{ApprovalPolicy, DurationText, NetworkAccess, SandboxMode, ToolPolicy};
+use co_model::{ApprovalPolicy, DurationText, NetworkAccess, Pipeline, SandboxMode, ToolPolicy};
 
+use crate::commands::mcp;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{YELLOW, harmless, paint};
@@ -34,6 +35,9 @@ pub(crate) struct PolicyOptions {
     /// Run in a weaker sandbox when this machine cannot give the whole one; what is missing is recorded
     #[arg(long)]
     pub(crate) accept_weaker_sandbox: bool,
+    /// An MCP server of the Codex settings that stages and agents may use; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mcp_server: Vec<String>,
     /// How long a question stays open; unanswered means no. One hour by default
     #[arg(long, value_name = "TIME")]
     pub(crate) question_expires: Option<DurationText>,
@@ -116,6 +120,46 @@ impl Context {
             self.notes.progress(&paint(YELLOW, &format!("note: {}", harmless(note))));
         }
         Ok(policy)
+    }
+
+    /// The policy of a new run of these pipelines: the alone one, with the MCP servers that the flags or the
+    /// settings, and the pipelines themselves, switch on.
+    pub(crate) fn policy_for<'p>(
+        &self,
+        options: &PolicyOptions,
+        pipelines: impl IntoIterator<Item = &'p Pipeline> + Clone,
+    ) -> Result<ToolPolicy, CliError> {
+        let mut policy = self.tool_policy(options)?;
+        let said = if options.mcp_server.is_empty() {
+            &self.settings.mcp_servers.value
+        } else {
+            &options.mcp_server
+        };
+        mcp::switch_on(self, &mut policy, options.profile.as_deref(), said, pipelines)?;
+        Ok(policy)
+    }
+
+    /// The policy of a run that goes on: what it was started under stays, unless the person says otherwise now. The
+    /// MCP servers stay too, as they are defined now if they are named again, and those come to them that are named.
+    pub(crate) fn policy_again<'p>(
+        &self,
+        options: &PolicyOptions,
+        recorded: &ToolPolicy,
+        pipelines: impl IntoIterator<Item = &'p Pipeline> + Clone,
+    ) -> Result<Option<Box<ToolPolicy>>, CliError> {
+        let wanted = |pipeline: &&'p Pipeline| {
+            pipeline.mcp_servers.iter().any(|name| !recorded.mcp.servers.contains_key(name))
+        };
+        let others = PolicyOptions { mcp_server: Vec::new(), ..options.clone() };
+        if !options.is_given() && !pipelines.clone().into_iter().any(|pipeline| wanted(&pipeline)) {
+            return Ok(None);
+        }
+        let mut policy = if others.is_given() { self.tool_policy(&others)? } else { recorded.clone() };
+        let before = recorded.mcp.servers.keys().cloned();
+        let said: Vec<String> = before.chain(options.mcp_server.iter().cloned()).collect();
+        let profile = options.profile.as_deref().or(recorded.mcp.profile.as_deref());
+        mcp::switch_on(self, &mut policy, profile, &said, pipelines)?;
+        Ok(Some(Box::new(policy)))
     }
 
     /// Reads the person's Codex settings for work in the repository.

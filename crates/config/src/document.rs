@@ -4,16 +4,17 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use co_model::{
-    AgentStage, CommandLine, Confinement, ExecutionMode, GateStage, Needs, NestedStage, NetworkAccess,
-    OutputReference, Pipeline, PipelineId, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, SandboxMode,
-    Stage, StageId, StageWork, When,
+    AgentStage, CommandLine, Confinement, ExecutionMode, GateStage, McpStage, Needs, NestedStage,
+    NetworkAccess, OutputReference, Pipeline, PipelineId, PipelineSource, Prompt, RetryOn, RetryPolicy, Role,
+    SandboxMode, Stage, StageId, StageWork, When,
 };
 use indexmap::IndexMap;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged as _};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use crate::fields::{Fields, Spanned, name_range, split_reference, type_name};
+use crate::canonical::canonical_json;
+use crate::fields::{Fields, Spanned, json, name_range, split_reference, type_name};
 use crate::keys::{FILE_KEYS, Kind, PIPELINE_KEYS, snake_case};
 use crate::problem::{Report, closest, did_you_mean, shown};
 use crate::resolve::resolve;
@@ -44,6 +45,7 @@ pub(crate) struct PipelineDraft {
     tags: Vec<String>,
     guardrails_required: bool,
     max_parallel: NonZeroU16,
+    mcp_servers: Vec<String>,
 }
 
 /// A stage as far as it could be read: what others refer to, and the rest.
@@ -180,6 +182,7 @@ fn read_pipeline(index: usize, value: &Value<'_>, report: &Report<'_>) -> Option
             .count("max_parallel")
             .and_then(|count| NonZeroU16::new(u16::try_from(count).ok()?))
             .unwrap_or(NonZeroU16::MIN),
+        mcp_servers: fields.texts("mcp_servers").unwrap_or_default(),
     })
 }
 
@@ -197,6 +200,7 @@ impl PipelineDraft {
             tags: self.tags,
             guardrails_required: self.guardrails_required,
             max_parallel: self.max_parallel,
+            mcp_servers: self.mcp_servers,
             stages: self.stages.into_iter().filter_map(|draft| draft.stage).collect(),
             source: PipelineSource::Repository,
         }
@@ -260,7 +264,7 @@ fn read_stage(index: usize, value: &Value<'_>, report: &Report<'_>) -> Option<St
         tty: fields.boolean("tty").unwrap_or(false),
         ..Stage::new(draft.id.value.clone(), work)
     };
-    if matches!(stage.work, StageWork::Command(_)) {
+    if matches!(stage.work, StageWork::Command(_) | StageWork::Mcp(_)) {
         stage.approval_required = fields.text("approval").as_deref() == Some("required");
         stage.confinement = read_confinement(&fields, &place, report);
     }
@@ -334,6 +338,7 @@ fn read_kind(object: &Object<'_>, place: &str, report: &Report<'_>) -> Option<Ki
         report.add_with(open_brace(object), format!("{place} has neither `kind` nor `command`"), || {
             let tell = [("prompt", Kind::Agent), ("prompt_file", Kind::Agent), ("promptFile", Kind::Agent)];
             let tell = tell.into_iter().chain([("message", Kind::Gate), ("pipeline", Kind::Nested)]);
+            let tell = tell.chain([("server", Kind::Mcp), ("tool", Kind::Mcp)]);
             let kind = tell.into_iter().find(|(key, _)| object.get(key).is_some())?.1;
             Some(format!("add \"kind\": \"{}\"", kind.name()))
         });
@@ -424,6 +429,19 @@ fn read_work(
             require("pipeline");
             Some(StageWork::Pipeline(NestedStage { pipeline: fields.pipeline_id("pipeline")?.value }))
         }
+        Kind::Mcp => {
+            require("server");
+            require("tool");
+            let arguments = match fields.value("arguments") {
+                Some(value) => json(value)?,
+                None => serde_json::Value::Object(serde_json::Map::new()),
+            };
+            Some(StageWork::Mcp(McpStage {
+                server: fields.text("server")?,
+                tool: fields.text("tool")?,
+                arguments: canonical_json(&arguments),
+            }))
+        }
     }
 }
 
@@ -443,6 +461,9 @@ fn read_inputs(fields: &Fields<'_, '_>) -> IndexMap<String, Spanned<OutputRefere
 }
 
 fn default_title(fields: &Fields<'_, '_>, id: &StageId) -> String {
+    if let (Some(server), Some(tool)) = (fields.text("server"), fields.text("tool")) {
+        return format!("{server}/{tool}");
+    }
     match fields.value("command").and(fields.command("command")) {
         Some(CommandLine::Shell(line)) => line,
         Some(CommandLine::Argv(argv)) => argv.join(" "),
@@ -454,7 +475,7 @@ fn mentions_spec_guard(stage: &Stage) -> bool {
     let in_command = match &stage.work {
         StageWork::Command(CommandLine::Shell(line)) => line.contains("spec-guard"),
         StageWork::Command(CommandLine::Argv(argv)) => argv.iter().any(|word| word.contains("spec-guard")),
-        StageWork::Agent(_) | StageWork::Gate(_) | StageWork::Pipeline(_) => false,
+        StageWork::Agent(_) | StageWork::Gate(_) | StageWork::Pipeline(_) | StageWork::Mcp(_) => false,
     };
     in_command || stage.id.as_str().contains("spec-guard") || stage.title.contains("spec-guard")
 }

@@ -318,11 +318,58 @@ fn check(shape: &'static Shape, value: &Value<'_>, what: &str, report: &Report<'
                 Fields::open(object, std::slice::from_ref(keys), what, report, |_| None);
             }
         }
+        Shape::Arguments => {
+            if expect_object(what, value, report).is_some() {
+                check_json(value, what, report);
+            }
+        }
         // Their readers check the elements.
         Shape::Stages | Shape::Pipelines => {
             expect_array(what, "an array", value, report);
         }
     }
+}
+
+/// Anything that JSON can say, as long as it says it once.
+fn check_json(value: &Value<'_>, what: &str, report: &Report<'_>) {
+    match value {
+        Value::Object(object) => {
+            let mut seen = HashSet::new();
+            for property in &object.properties {
+                let name = property.name.as_str();
+                if !seen.insert(name) {
+                    report
+                        .add(name_range(property), format!("key `{}` appears twice in {what}", shown(name)));
+                }
+                check_json(&property.value, what, report);
+            }
+        }
+        Value::Array(array) => array.elements.iter().for_each(|value| check_json(value, what, report)),
+        Value::NumberLit(number) if json(value).is_none() => {
+            let message =
+                format!("{what} holds `{}`, a number that no program could read", shown(number.value));
+            report.add(value.range(), message);
+        }
+        Value::NumberLit(_) | Value::StringLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => {}
+    }
+}
+
+/// A value as programs exchange it; `None` for a number that does not fit.
+pub(crate) fn json(value: &Value<'_>) -> Option<serde_json::Value> {
+    Some(match value {
+        Value::StringLit(text) => text.value.as_ref().into(),
+        Value::NumberLit(number) => serde_json::Value::Number(number.value.parse().ok()?),
+        Value::BooleanLit(truth) => truth.value.into(),
+        Value::NullKeyword(_) => serde_json::Value::Null,
+        Value::Array(array) => {
+            serde_json::Value::Array(array.elements.iter().map(json).collect::<Option<Vec<_>>>()?)
+        }
+        Value::Object(object) => {
+            let fields = object.properties.iter();
+            let fields = fields.map(|field| Some((field.name.as_str().to_owned(), json(&field.value)?)));
+            serde_json::Value::Object(fields.collect::<Option<_>>()?)
+        }
+    })
 }
 
 fn check_session_id(value: &Value<'_>, what: &str, report: &Report<'_>) {

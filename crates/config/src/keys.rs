@@ -61,6 +61,8 @@ pub(crate) enum Shape {
     Session,
     /// An object with these keys.
     Object(&'static [Key]),
+    /// An object of anything, handed on as it is.
+    Arguments,
     /// The stages of a pipeline.
     Stages,
     /// The pipelines of the file.
@@ -104,6 +106,11 @@ pub(crate) const PIPELINE_KEYS: &[Key] = &[
         Shape::Count { least: 1, most: 256 },
         "How many stages may run at the same time; 1 when left out.",
     ),
+    key(
+        "mcp_servers",
+        Shape::Texts,
+        "MCP servers of the person's Codex settings that the stages and agents of a run may use; none when left out.",
+    ),
     key("stages", Shape::Stages, "The steps, in order of appearance; at least one."),
 ];
 
@@ -114,10 +121,11 @@ pub(crate) enum Kind {
     Agent,
     Gate,
     Nested,
+    Mcp,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Command, Self::Agent, Self::Gate, Self::Nested];
+    pub(crate) const ALL: [Self; 5] = [Self::Command, Self::Agent, Self::Gate, Self::Nested, Self::Mcp];
 
     /// The spelling that is shown.
     pub(crate) const fn name(self) -> &'static str {
@@ -131,14 +139,16 @@ impl Kind {
             Self::Agent => &["agent"],
             Self::Gate => &["gate"],
             Self::Nested => &["pipeline", "subpipeline"],
+            Self::Mcp => &["mcp"],
         }
     }
 
     /// The keys of a stage of this kind, in groups.
     pub(crate) const fn keys(self) -> &'static [&'static [Key]] {
         match self {
-            Self::Command => &[STAGE_KEYS, COMMAND_KEYS, PROCESS_KEYS],
-            Self::Agent => &[STAGE_KEYS, AGENT_KEYS, PROCESS_KEYS],
+            Self::Command => &[STAGE_KEYS, COMMAND_KEYS, CONSENT_KEYS, PROCESS_KEYS, PLACE_KEYS],
+            Self::Agent => &[STAGE_KEYS, AGENT_KEYS, PROCESS_KEYS, PLACE_KEYS],
+            Self::Mcp => &[STAGE_KEYS, MCP_KEYS, CONSENT_KEYS, PROCESS_KEYS],
             Self::Gate => &[STAGE_KEYS, GATE_KEYS, ALLOW_FAILURE],
             Self::Nested => &[STAGE_KEYS, NESTED_KEYS],
         }
@@ -160,6 +170,10 @@ impl Kind {
             (Self::Nested, "timeout" | "timeout_ms" | "cwd" | "env") => {
                 Some("set it on the stages of the nested pipeline")
             }
+            (Self::Mcp, "env") => {
+                Some("a server's variables are part of its definition in your Codex settings")
+            }
+            (Self::Mcp, "cwd") => Some("a server runs where its definition says, else in the repository"),
             _ => None,
         }
     }
@@ -254,14 +268,30 @@ const NESTED_KEYS: &[Key] = &[
 const COMMAND_KEYS: &[Key] = &[
     key("command", Shape::Command, "A line for `/bin/sh -c`, or a program with its arguments."),
     key(
+        "session",
+        Shape::Session,
+        "The live shell that the command runs in, by name: what one stage sets is there for the next that names it.",
+    ),
+    key("tty", Shape::Boolean, "Whether the command runs on a terminal; false when left out."),
+];
+
+const MCP_KEYS: &[Key] = &[
+    key("server", Shape::Text, "The MCP server, by its name in the person's Codex settings."),
+    key("tool", Shape::Text, "The tool of the server that is called."),
+    key("arguments", Shape::Arguments, "What the tool is given; `{}` when left out."),
+];
+
+/// Keys of stages whose process is weighed and confined by us.
+const CONSENT_KEYS: &[Key] = &[
+    key(
         "approval",
         Shape::Choice(&["required", "not-required"]),
-        "Whether a person must agree before the command runs; `not-required` when left out.",
+        "Whether a person must agree before it runs; `not-required` when left out.",
     ),
     key(
         "sandbox",
         Shape::Choice(&["read-only", "workspace-write", "danger-full-access"]),
-        "Sandbox of the command; that of the person's own settings when left out.",
+        "Sandbox of the command; that of the person's own settings when left out. An MCP server has none then.",
     ),
     key("network", Shape::Choice(&["off", "on"]), "Network of the sandboxed command; `off` when left out."),
     key(
@@ -269,12 +299,6 @@ const COMMAND_KEYS: &[Key] = &[
         Shape::Texts,
         "Folders a workspace-write sandbox opens besides, absolute or relative to the repository.",
     ),
-    key(
-        "session",
-        Shape::Session,
-        "The live shell that the command runs in, by name: what one stage sets is there for the next that names it.",
-    ),
-    key("tty", Shape::Boolean, "Whether the command runs on a terminal; false when left out."),
 ];
 
 const AGENT_KEYS: &[Key] = &[
@@ -307,8 +331,6 @@ const GATE_KEYS: &[Key] = &[
 /// Keys of stages that start a process.
 const PROCESS_KEYS: &[Key] = &[
     key("allow_failure", Shape::Boolean, "Whether the run goes on, and may succeed, when the stage fails."),
-    key("cwd", Shape::Text, "Working directory, absolute or relative to the repository."),
-    key("env", Shape::Environment, "Variables added to the environment."),
     key(
         "timeout",
         Shape::Duration { zero: false },
@@ -320,8 +342,14 @@ const PROCESS_KEYS: &[Key] = &[
         "Longest time one attempt may take, in milliseconds.",
     ),
     key("retry", Shape::Object(RETRY_KEYS), "When and how often a failed attempt is tried again."),
-    key("inputs", Shape::Inputs, "Outputs of earlier stages by local name, as `stage.output`."),
     key("outputs", Shape::Outputs, "Files the stage promises, by name: paths below its working directory."),
+];
+
+/// Keys of stages whose process is a program of the pipeline's own choice.
+const PLACE_KEYS: &[Key] = &[
+    key("cwd", Shape::Text, "Working directory, absolute or relative to the repository."),
+    key("env", Shape::Environment, "Variables added to the environment."),
+    key("inputs", Shape::Inputs, "Outputs of earlier stages by local name, as `stage.output`."),
 ];
 
 const RETRY_KEYS: &[Key] = &[

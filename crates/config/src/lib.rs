@@ -4,6 +4,7 @@
 //! `config.toml`, environment variables. What comes out is valid; what does not come out is a
 //! list of problems with their places. Starts no program and writes no file.
 
+mod canonical;
 mod codex;
 mod detect;
 mod document;
@@ -19,10 +20,11 @@ mod settings;
 mod starter;
 mod user_file;
 
+pub use canonical::canonical_json;
 pub use codex::{
-    CodexError, CodexPlaces, CodexSettings, Direction, ExplainedKey, InstructionSettings, McpApproval,
-    McpServer, McpTransport, OtelExporter, OtelSettings, OtelTls, Override, OverrideError, Overrides,
-    SecretText, WorkspaceWrite, load_codex, tool_policy,
+    CodexError, CodexPlaces, CodexSettings, Direction, ExplainedKey, InstructionSettings, McpServer,
+    McpServerError, McpTransport, OtelExporter, OtelSettings, OtelTls, Override, OverrideError, Overrides,
+    SecretText, WorkspaceWrite, load_codex, mcp_policy, tool_policy,
 };
 pub use detect::{Detected, DetectedStage, Detection, NothingDetected, Purpose, Toolchain, builtin, detect};
 pub use environment::Environment;

@@ -41,7 +41,7 @@ fn definition(kind: Kind) -> String {
 /// Chooses by `kind`, so that an editor shows the keys and mistakes of that kind alone.
 fn stage() -> Value {
     let reference = |kind| json!({ "$ref": format!("#/$defs/{}", definition(kind)) });
-    let others = [Kind::Agent, Kind::Gate, Kind::Nested];
+    let others = [Kind::Agent, Kind::Gate, Kind::Nested, Kind::Mcp];
     others.into_iter().rev().fold(reference(Kind::Command), |otherwise, kind| {
         json!({
             "if": { "type": "object", "properties": { "kind": { "enum": kind.spellings() } }, "required": ["kind"] },
@@ -57,6 +57,7 @@ fn stage_of(kind: Kind) -> Value {
         Kind::Agent => &["id", "kind"],
         Kind::Gate => &["id", "kind", "message"],
         Kind::Nested => &["id", "kind", "pipeline"],
+        Kind::Mcp => &["id", "kind", "server", "tool"],
     };
     let mut schema = object(kind.keys(), required);
     schema["properties"]["kind"]["enum"] = json!(kind.spellings());
@@ -137,6 +138,7 @@ fn values(shape: &'static Shape) -> Value {
         Shape::ExitCodes => json!({
             "type": "array", "items": { "type": "integer", "minimum": 1, "maximum": 255 }, "minItems": 1,
         }),
+        Shape::Arguments => json!({ "type": "object" }),
         Shape::SessionId => session_id(),
         Shape::Session => json!({ "oneOf": [session_id(), object(&[SESSION_KEYS], &[])] }),
         Shape::Object(keys) => object(&[keys], &[]),

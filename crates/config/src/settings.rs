@@ -106,6 +106,8 @@ pub struct Settings {
     pub codex: Setting<Option<PathBuf>>,
     /// Who is asking; `cli` by default.
     pub actor: Setting<Actor>,
+    /// The MCP servers that runs may use when no flag names any; none by default.
+    pub mcp_servers: Setting<Vec<String>>,
     /// The name of the session one works in; consents for a session hold where it is the same. The
     /// terminal's own session when nobody named one.
     pub session: Setting<Option<String>>,
@@ -275,6 +277,8 @@ const REQUIRE_RESUME_TOKEN: Places = Places {
     variable: "CODEX_ORCHESTRATOR_REQUIRE_RESUME_TOKEN",
 };
 const CODEX: Places = Places { setting: "codex", flag: None, variable: "CODEX_ORCHESTRATOR_CODEX" };
+const MCP_SERVERS: Places =
+    Places { setting: "mcp_servers", flag: None, variable: "CODEX_ORCHESTRATOR_MCP_SERVERS" };
 const ACTOR: Places =
     Places { setting: "actor", flag: Some("--actor"), variable: "CODEX_ORCHESTRATOR_ACTOR" };
 const SESSION: Places = Places { setting: "session", flag: None, variable: "CODEX_ORCHESTRATOR_SESSION" };
@@ -324,6 +328,7 @@ impl Settings {
             require_resume_token: layers.truth(&REQUIRE_RESUME_TOKEN)?,
             codex: resolve_codex(&layers, &root.value)?,
             actor: resolve_actor(&layers, flags.actor.as_deref())?,
+            mcp_servers: names(layers.text(&MCP_SERVERS, None)?),
             session: optional(layers.text(&SESSION, None)?),
             privacy_guard: optional(layers.text(&PRIVACY_GUARD, None)?),
             secret_variables: optional(layers.text(&SECRET_VARIABLES, None)?),
@@ -355,6 +360,7 @@ impl Settings {
             row("require_resume_token", &self.require_resume_token, |truth| Some(truth.to_string())),
             row("codex", &self.codex, |codex| codex.as_ref().and_then(path)),
             row("actor", &self.actor, |actor| Some(actor.to_string())),
+            row("mcp_servers", &self.mcp_servers, |names| (!names.is_empty()).then(|| names.join(", "))),
             row("session", &self.session, Clone::clone),
             row("privacy_guard", &self.privacy_guard, Clone::clone),
             row("secret_variables", &self.secret_variables, Clone::clone),
@@ -434,6 +440,15 @@ fn optional(found: Option<(String, Source)>) -> Setting<Option<String>> {
         Some((text, source)) => Setting { value: Some(text), source },
         None => Setting { value: None, source: Source::Default },
     }
+}
+
+/// Names, separated by commas.
+fn names(found: Option<(String, Source)>) -> Setting<Vec<String>> {
+    let Some((text, source)) = found else {
+        return Setting { value: Vec::new(), source: Source::Default };
+    };
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    Setting { value: names.map(str::to_owned).collect(), source }
 }
 
 fn resolve_root(layers: &Layers<'_>, flag: Option<&OsStr>) -> Result<Setting<PathBuf>, SettingsError> {

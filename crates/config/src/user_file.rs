@@ -14,7 +14,7 @@ use crate::settings::SettingsError;
 const LONGEST_FILE: u64 = 256 * 1024;
 
 /// Keys of the file. What belongs to one invocation (root, task, target) is not among them.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "runs_dir",
     "out_dir",
     "heartbeat_interval",
@@ -22,6 +22,7 @@ const KEYS: [&str; 9] = [
     "require_resume_token",
     "codex",
     "actor",
+    "mcp_servers",
     "privacy_guard",
     "secret_variables",
 ];

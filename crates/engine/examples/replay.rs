@@ -111,6 +111,7 @@ fn pipeline(stages: usize, independent: bool) -> Pipeline {
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::new(if independent { 16 } else { 1 }).unwrap(),
+        mcp_servers: Vec::new(),
         stages: (0..stages).map(stage).collect(),
         source: PipelineSource::BuiltIn,
     }

@@ -184,7 +184,7 @@ impl Draft {
                 *running += 1;
                 self.launch(&stage);
             }
-            StageWork::Command(_) => {
+            StageWork::Command(_) | StageWork::Mcp(_) => {
                 if matches!(record.state, StageState::Pending | StageState::Interrupted) {
                     self.request_command(&stage, None);
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use co_model::{
     Actor, CallDecision, CallId, CallOrigin, CallOutcome, CallRequest, CallStatus, CommandLine,
-    DecisionSource, Event, FailureReason, Grant, GrantId, GrantScope, NetworkAccess, SandboxMode,
+    DecisionSource, Event, FailureReason, Grant, GrantId, GrantScope, McpStage, NetworkAccess, SandboxMode,
     SandboxPolicy, Stage, StageId, StageWork, Timestamp, ToolUse, Verdict,
 };
 use co_policy::{Context, Declared, GrantIndex, Requirement, SandboxChoice, key, requirement};
@@ -172,10 +172,15 @@ impl Asked {
 }
 
 impl Draft {
-    /// Requests the command that a stage declares. With `escalated`, outside its sandbox, for that reason.
+    /// Requests the command, or the call of a tool, that a stage declares. With `escalated`, outside its
+    /// sandbox, for that reason.
     pub(crate) fn request_command(&mut self, stage: &StageId, escalated: Option<String>) {
         let Some(record) = self.state.stage(stage) else { return };
-        let StageWork::Command(line) = &record.definition.work else { return };
+        let tool = match &record.definition.work {
+            StageWork::Command(line) => ToolUse::Command { argv: argv_of(line) },
+            StageWork::Mcp(work) => tool_of(&self.state, work),
+            StageWork::Agent(_) | StageWork::Gate(_) | StageWork::Pipeline(_) => return,
+        };
         let sandbox = sandbox_of(&self.state, &record.definition);
         let mut request = CallRequest {
             call: record.next_call(),
@@ -185,7 +190,7 @@ impl Draft {
                 Some(session) => CallOrigin::Session(session.id.clone()),
                 None => CallOrigin::Stage,
             },
-            tool: ToolUse::Command { argv: argv_of(line) },
+            tool,
             cwd: cwd_of(&self.state, &record.definition),
             tty: record.definition.tty,
             sandbox,
@@ -409,6 +414,18 @@ fn word(approved: bool, source: DecisionSource) -> CallDecision {
     CallDecision { approved, source, grant: None, actor: None, reason: None }
 }
 
+/// The tool that a stage calls, with the definition of its server that the run was begun with. One that is
+/// not switched on has none, which is no agent's tool either: it is refused by name.
+fn tool_of(state: &RunState, work: &McpStage) -> ToolUse {
+    let server = state.policy().mcp.servers.get(&work.server);
+    ToolUse::Mcp {
+        server: work.server.clone(),
+        name: work.tool.clone(),
+        arguments: work.arguments.clone(),
+        definition: Some(server.map(|server| server.definition.clone()).unwrap_or_default()),
+    }
+}
+
 /// The program and arguments of a command line.
 pub fn argv_of(line: &CommandLine) -> Vec<String> {
     match line {
@@ -427,10 +444,14 @@ fn cwd_of(state: &RunState, stage: &Stage) -> String {
     }
 }
 
-/// The sandbox of a stage's command: its own word, else the run's policy, else none.
+/// The sandbox of a stage's command: its own word, else the run's policy, else none. A person's MCP server
+/// is no command of the pipeline's: as with Codex, the policy's sandbox is not for it.
 fn sandbox_of(state: &RunState, stage: &Stage) -> SandboxPolicy {
     let policy = state.policy();
     let Some(own) = &stage.confinement else {
+        if matches!(stage.work, StageWork::Mcp(_)) {
+            return SandboxPolicy::FULL_ACCESS;
+        }
         return policy.sandbox.clone().unwrap_or(SandboxPolicy::FULL_ACCESS);
     };
     let standing = policy.sandbox.clone().filter(|sandbox| sandbox.mode == own.mode);
@@ -459,7 +480,7 @@ pub fn shown(tool: &ToolUse) -> String {
             let names: Vec<&str> = files.iter().map(|file| file.change.path.as_str()).collect();
             format!("change {}", names.join(", "))
         }
-        ToolUse::Mcp { server, name, arguments } => format!("{server}/{name} {arguments}"),
+        ToolUse::Mcp { server, name, arguments, .. } => format!("{server}/{name} {arguments}"),
         ToolUse::Other { name, input } => format!("{name} {input}"),
     };
     let mut characters = text.chars();

@@ -188,9 +188,10 @@ impl StageRecord {
     /// What the stage itself holds against the run, although it succeeded.
     pub fn objection(&self) -> Option<&str> {
         match (self.outcome(), &self.definition.work) {
-            (Some(StageOutcome::Succeeded), StageWork::Command(_) | StageWork::Agent(_)) => {
-                self.last_report()?.objection.as_deref()
-            }
+            (
+                Some(StageOutcome::Succeeded),
+                StageWork::Command(_) | StageWork::Agent(_) | StageWork::Mcp(_),
+            ) => self.last_report()?.objection.as_deref(),
             _ => None,
         }
     }

@@ -262,6 +262,7 @@ const fn kind_word(kind: StageKind) -> &'static str {
         StageKind::Agent => "agent",
         StageKind::Gate => "gate",
         StageKind::Pipeline => "pipeline",
+        StageKind::Mcp => "mcp",
     }
 }
 

@@ -67,6 +67,8 @@ pub enum StageKind {
     Gate,
     /// Runs another pipeline.
     Pipeline,
+    /// Calls a tool of an MCP server.
+    Mcp,
 }
 
 /// What an agent is doing.

@@ -1,4 +1,5 @@
-//! The Model Context Protocol surface: runs, their questions and their records, for any client.
+//! The Model Context Protocol, from both sides: runs, their questions and their records for any client, and the
+//! tools of the person's own servers for runs.
 //!
 //! Built on the official SDK, `rmcp`. Both revisions in use are served: 2025-11-25 with its
 //! sessions, and 2026-07-28 without. Asynchronous inside, on a runtime of its own; [`serve_stdio`]
@@ -8,8 +9,13 @@
 //! ([`Host::send`]), so neither a client that hangs up nor the end of the server stops it. This
 //! room never touches the store or a process; it reads the outputs of stages and asks
 //! `co-runtime` and its [`Host`] for everything else.
+//!
+//! The client ([`list_tools`], [`call_tool`], [`bridge`]) starts one server, asks it one thing and ends it, with
+//! everything it started. Within a run it is a program of ours under the run's own supervisor
+//! (`codex-orchestrator mcp call`), so that it is confined, timed and recorded like any other.
 
 mod caller;
+mod client;
 mod consent;
 mod desk;
 mod host;
@@ -24,6 +30,7 @@ mod token;
 mod tools;
 mod waiting;
 
+pub use client::{Caller as McpCaller, ClientError, ToolInfo, ToolResult, bridge, call_tool, list_tools};
 pub use host::{Errand, Host, PlanRequest, Receipt, Refusal, StartErrand};
 pub use http::{Access, HttpOptions, serve_http};
 pub use session::{

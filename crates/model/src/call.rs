@@ -73,6 +73,10 @@ pub enum ToolUse {
         name: String,
         /// The arguments, JSON.
         arguments: String,
+        /// SHA-256 of the server's definition, when it is we who start it; of an agent's server only the
+        /// agent knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        definition: Option<String>,
     },
     /// Anything else that an agent asks consent for.
     Other {

@@ -30,13 +30,14 @@ pub use event::{
 pub use id::{Actor, CallId, CommandKey, GrantId, IdError, PipelineId, RunId, StageId, TaskId, ThreadId};
 pub use narrow::{narrowest_approval, narrowest_network, narrowest_sandbox};
 pub use pipeline::{
-    AgentStage, CommandLine, Confinement, ExecutionMode, GateStage, Needs, NestedStage, OutputReference,
-    Pipeline, PipelineSet, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, Stage, StageSession,
-    StageWork, When,
+    AgentStage, CommandLine, Confinement, ExecutionMode, GateStage, McpStage, Needs, NestedStage,
+    OutputReference, Pipeline, PipelineSet, PipelineSource, Prompt, RetryOn, RetryPolicy, Role, Stage,
+    StageSession, StageWork, When,
 };
 pub use policy::{
-    ApprovalPolicy, EnvironmentPolicy, GranularApproval, HostRule, InheritedEnvironment, NetworkAccess,
-    PolicySource, PrefixRule, RuleDecision, SandboxMode, SandboxPolicy, ToolPolicy,
+    ApprovalPolicy, EnvironmentPolicy, GranularApproval, HostRule, InheritedEnvironment, McpApproval,
+    McpPolicy, McpServerPolicy, NetworkAccess, PolicySource, PrefixRule, RuleDecision, SandboxMode,
+    SandboxPolicy, ToolPolicy,
 };
 pub use status::{FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus};
 pub use time::{DurationText, DurationTextError, Timestamp};

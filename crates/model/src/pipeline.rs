@@ -59,6 +59,9 @@ pub struct Pipeline {
     pub guardrails_required: bool,
     /// How many stages may run at the same time.
     pub max_parallel: NonZeroU16,
+    /// The MCP servers, of those the person has defined, that a run may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mcp_servers: Vec<String>,
     /// At least one; ids are unique.
     pub stages: Vec<Stage>,
     /// Where the pipeline came from.
@@ -225,6 +228,8 @@ pub enum StageWork {
     Gate(GateStage),
     /// Runs another pipeline as a child run.
     Pipeline(NestedStage),
+    /// Calls a tool of an MCP server.
+    Mcp(McpStage),
 }
 
 /// What to execute.
@@ -235,6 +240,17 @@ pub enum CommandLine {
     Shell(String),
     /// A program and its arguments, passed as they are. Never empty.
     Argv(Vec<String>),
+}
+
+/// A tool of an MCP server, and what it is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct McpStage {
+    /// The server, by the name it has in the person's settings.
+    pub server: String,
+    /// The tool, as the server calls it.
+    pub tool: String,
+    /// The arguments: a JSON object in canonical form, its keys sorted and without blanks.
+    pub arguments: String,
 }
 
 /// An agent and what it is asked to do.

@@ -230,6 +230,65 @@ pub enum InheritedEnvironment {
     None,
 }
 
+/// When tools of an MCP server need consent. The words are Codex's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum McpApproval {
+    /// As their annotations say.
+    #[default]
+    Auto,
+    /// Always.
+    Prompt,
+    /// When they write.
+    Writes,
+    /// Never.
+    Approve,
+}
+
+/// The MCP servers of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct McpPolicy {
+    /// Those that are switched on, by the names of the person's settings.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub servers: IndexMap<String, McpServerPolicy>,
+    /// Those that the person has defined as well, and that stay off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+    /// The profile of the settings that defines them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
+impl McpPolicy {
+    /// Whether nobody switched anything on.
+    pub fn is_unset(&self) -> bool {
+        self.servers.is_empty()
+    }
+}
+
+/// An MCP server that is switched on: what holds for its tools. Its definition stays in the settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct McpServerPolicy {
+    /// SHA-256 of the definition without the values of variables and headers, in lower-case hexadecimal.
+    pub definition: String,
+    /// When its tools need consent.
+    #[serde(default)]
+    pub approval: McpApproval,
+    /// The same for single tools, which counts before it.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub tools: IndexMap<String, McpApproval>,
+    /// The tools that only read, as the server itself said when the run was begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_only: Vec<String>,
+}
+
+impl McpServerPolicy {
+    /// When a tool needs consent.
+    pub fn approval_of(&self, tool: &str) -> McpApproval {
+        self.tools.get(tool).copied().unwrap_or(self.approval)
+    }
+}
+
 /// Everything that decides what is asked, allowed and confined in a run. Recorded with the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolPolicy {
@@ -254,6 +313,9 @@ pub struct ToolPolicy {
     /// The variables of workers.
     #[serde(default)]
     pub environment: EnvironmentPolicy,
+    /// The MCP servers that are switched on.
+    #[serde(default, skip_serializing_if = "McpPolicy::is_unset")]
+    pub mcp: McpPolicy,
     /// How long a question stays open; unanswered means no.
     #[serde(with = "millis")]
     pub question_expires_after: Duration,
@@ -280,6 +342,7 @@ impl Default for ToolPolicy {
             host_executables: IndexMap::new(),
             hosts: Vec::new(),
             environment: EnvironmentPolicy::default(),
+            mcp: McpPolicy::default(),
             question_expires_after: Duration::from_hours(1),
             sources: Vec::new(),
         }

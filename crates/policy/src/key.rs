@@ -60,11 +60,14 @@ pub fn key(call: &CallRequest) -> CallKeys {
             }
             keys
         }
-        ToolUse::Mcp { server, name, arguments } => vec![framed(&|writer| {
+        ToolUse::Mcp { server, name, arguments, definition } => vec![framed(&|writer| {
             writer.text("mcp");
             writer.text(server);
             writer.text(name);
             writer.text(arguments);
+            if let Some(definition) = definition {
+                writer.text(definition);
+            }
         })],
         ToolUse::Other { name, input } => vec![framed(&|writer| {
             writer.text("other");

@@ -3,8 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use co_model::{
-    ApprovalPolicy, CallRequest, DecisionSource, GranularApproval, PatchedFile, RuleDecision, SandboxMode,
-    SandboxPolicy, ToolPolicy, ToolUse,
+    ApprovalPolicy, CallRequest, DecisionSource, GranularApproval, McpApproval, PatchedFile, RuleDecision,
+    SandboxMode, SandboxPolicy, ToolPolicy, ToolUse,
 };
 
 use crate::command::{Canonical, canonical, quoted};
@@ -76,7 +76,8 @@ pub fn requirement(policy: &ToolPolicy, call: &CallRequest, declared: Declared) 
     match &call.tool {
         ToolUse::Command { argv } => command(policy, call, declared, &canonical(argv)),
         ToolUse::Patch { files } => patch(policy, call, declared, files),
-        ToolUse::Mcp { server, name, .. } => {
+        ToolUse::Mcp { server, name, definition: Some(_), .. } => mcp(policy, declared, server, name),
+        ToolUse::Mcp { server, name, definition: None, .. } => {
             let reason = format!("MCP tool `{name}` of server `{server}` requires approval");
             answer(policy, call, declared, Kind::Mcp, reason)
         }
@@ -216,6 +217,28 @@ fn lexical(path: &Path) -> PathBuf {
         }
     }
     resolved
+}
+
+/// Tools that we call ourselves, on servers that the person has defined and switched on.
+///
+/// A server runs outside of the policy's sandbox, as with Codex: unless the person's settings let the tool pass, or
+/// the server says that it only reads, a person is asked. `untrusted` believes no server.
+fn mcp(policy: &ToolPolicy, declared: Declared, server: &str, tool: &str) -> Requirement {
+    let Some(known) = policy.mcp.servers.get(server) else {
+        let reason = format!("the MCP server `{}` is not switched on for this run", server.escape_debug());
+        return Requirement::Forbidden { reason };
+    };
+    let reads =
+        known.read_only.iter().any(|name| name == tool) && policy.approval != ApprovalPolicy::Untrusted;
+    match known.approval_of(tool) {
+        _ if declared == Declared::ConsentRequired => {}
+        McpApproval::Approve => {
+            return Requirement::Skip { source: DecisionSource::Policy, sandbox: SandboxChoice::AsNamed };
+        }
+        McpApproval::Auto | McpApproval::Writes if reads => return free(),
+        McpApproval::Auto | McpApproval::Writes | McpApproval::Prompt => {}
+    }
+    ask(policy, Kind::Mcp, format!("MCP tool `{tool}` of server `{server}` requires approval"))
 }
 
 /// Tools that only an agent has: it performs them itself, where no sandbox of ours holds.

@@ -23,7 +23,7 @@ use calls::Calls;
 pub(crate) use voice::Voice;
 
 use crate::attempt::{Attempt, Ran, chain};
-use crate::{evidence, prompt};
+use crate::{evidence, mcp, prompt};
 
 /// Longest last message that is kept in the log, in characters.
 const LONGEST_MESSAGE: usize = 8_000;
@@ -83,7 +83,9 @@ fn prepared_turn(attempt: &Attempt, work: &AgentStage) -> Result<AttemptReport, 
     // A profile of the agent's own brings its own sandbox and approvals; only the stage's word is above it.
     let standing = policy.sandbox.as_ref().map(|sandbox| sandbox.mode).filter(|_| work.profile.is_none());
     let sandbox = sandbox.or(standing);
+    let servers = mcp::for_agents(attempt).map_err(|message| refused("not-started", message, None))?;
     let request = AgentRequest {
+        mcp: servers.as_ref(),
         thread: thread.as_ref(),
         model: work.model.as_deref(),
         sandbox,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use co_engine::{Input, RunState};
 use co_model::{
-    AttemptExit, AttemptReport, CommandLine, OutputStats, SandboxMode, SandboxPolicy, Stage, StageWork,
-    StreamStats, ThreadId,
+    AttemptExit, AttemptReport, CommandLine, McpStage, OutputStats, SandboxMode, SandboxPolicy, Stage,
+    StageWork, StreamStats, ThreadId,
 };
 use co_process::{Capture, Exit, Limits, Observer, ProcessIdentity, Program, Report, RunError, StopSignal};
 
@@ -19,7 +19,7 @@ use crate::confine::{Confined, confine};
 use crate::orchestrator::Shared;
 use crate::owner::Wake;
 use crate::redaction::Guarded;
-use crate::{agent, environment, evidence, session};
+use crate::{agent, environment, evidence, mcp, session};
 
 /// Everything an attempt needs; nothing of it is shared with the owner but the stop signal, the
 /// agent's voice and the way back.
@@ -72,6 +72,7 @@ impl Attempt {
     fn perform(&self) -> AttemptReport {
         match &self.stage.work {
             StageWork::Command(line) => self.command(line),
+            StageWork::Mcp(work) => self.tool(work),
             StageWork::Agent(work) => agent::turn(self, work),
             StageWork::Gate(_) | StageWork::Pipeline(_) => {
                 self.not_started("the stage has no program".to_owned())
@@ -87,19 +88,41 @@ impl Attempt {
             CommandLine::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text.into()],
             CommandLine::Argv(words) => words.iter().map(OsString::from).collect(),
         };
-        let mut program = self.program(argv, co_process::Stdin::Null, Vec::new());
-        let confined = match confine(self, std::mem::take(&mut program.argv), &program.env) {
-            Ok(confined) => confined,
+        let program = self.program(argv, co_process::Stdin::Null, Vec::new());
+        let ran = match self.confined(program) {
+            Ok(ran) => ran,
             Err(missing) => return self.not_started(missing),
         };
-        program.argv.clone_from(&confined.argv);
-        program.env.extend(confined.additions.iter().cloned());
-        let ran = self.run(&program, &mut Starting { attempt: self, confined: &confined });
-        let verdict = evidence::verdict(self.stage.role, &ran.stdout);
         let sandboxed = self.sandbox.mode != SandboxMode::DangerFullAccess;
         let denied = ran.was_denied(sandboxed);
+        AttemptReport { sandbox_denied: denied, ..self.judged(ran) }
+    }
+
+    /// Calls a tool of an MCP server, through a program of ours: it reads the server's definition itself, so
+    /// that no secret of it comes near a command line or the log.
+    fn tool(&self, work: &McpStage) -> AttemptReport {
+        let program = match mcp::call(self, work) {
+            Ok(program) => program,
+            Err(missing) => return self.not_started(missing),
+        };
+        match self.confined(program) {
+            Ok(ran) => self.judged(ran),
+            Err(missing) => self.not_started(missing),
+        }
+    }
+
+    /// Runs a program in the attempt's sandbox.
+    fn confined(&self, mut program: Program) -> Result<Ran, String> {
+        let confined = confine(self, std::mem::take(&mut program.argv), &program.env)?;
+        program.argv.clone_from(&confined.argv);
+        program.env.extend(confined.additions.iter().cloned());
+        Ok(self.run(&program, &mut Starting { attempt: self, confined: &confined }))
+    }
+
+    /// The report on a program, with the verdict that it may have printed.
+    fn judged(&self, ran: Ran) -> AttemptReport {
+        let verdict = evidence::verdict(self.stage.role, &ran.stdout);
         let mut report = self.report(ran);
-        report.sandbox_denied = denied;
         report.selection = verdict.selection;
         report.objection = verdict.objection;
         report

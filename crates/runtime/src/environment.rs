@@ -51,6 +51,23 @@ pub(crate) fn compose(
 ) -> Vec<(OsString, OsString)> {
     let mut variables =
         co_policy::environment::compose(&state.policy().environment, without_secrets(base).cloned());
+    variables.extend(of_the_run(state, layout, stage, attempt));
+    variables.extend(stage.env.iter().map(|(name, value)| (name.into(), value.into())));
+    for (name, input) in &stage.inputs {
+        if let Some(path) = produced(state, &input.stage, &input.output) {
+            variables.insert(format!("CODEX_ORCHESTRATOR_INPUT_{}", shouting(name)).into(), path.into());
+        }
+    }
+    variables.into_iter().collect()
+}
+
+/// What the run says of itself to the programs of one attempt.
+pub(crate) fn of_the_run(
+    state: &RunState,
+    layout: &Layout,
+    stage: &Stage,
+    attempt: u32,
+) -> Vec<(OsString, OsString)> {
     let created = &state.created;
     let run_dir = layout.run_dir(&created.task, &created.run);
     let ours: [(&str, OsString); 12] = [
@@ -67,14 +84,7 @@ pub(crate) fn compose(
         ("CODEX_ORCHESTRATOR_ROOT", created.settings.workspace.clone().into()),
         ("CODEX_ORCHESTRATOR_REPOSITORY", layout.root.clone().into()),
     ];
-    variables.extend(ours.into_iter().map(|(name, value)| (name.into(), value)));
-    variables.extend(stage.env.iter().map(|(name, value)| (name.into(), value.into())));
-    for (name, input) in &stage.inputs {
-        if let Some(path) = produced(state, &input.stage, &input.output) {
-            variables.insert(format!("CODEX_ORCHESTRATOR_INPUT_{}", shouting(name)).into(), path.into());
-        }
-    }
-    variables.into_iter().collect()
+    ours.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
 /// Where an earlier stage left a declared output.

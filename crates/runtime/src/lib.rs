@@ -14,6 +14,7 @@ mod error;
 mod evidence;
 mod instructions;
 mod launch;
+mod mcp;
 mod notice;
 mod orchestrator;
 mod owner;

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use co_engine::RunState;
 use co_model::{
-    AgentStage, Command, CommandLine, Envelope, Pipeline, PipelineId, Prompt, RunSettings, Stage, StageId,
-    StageWork,
+    AgentStage, Command, CommandLine, Envelope, McpStage, Pipeline, PipelineId, Prompt, RunSettings, Stage,
+    StageId, StageWork,
 };
 use co_privacy::Guard;
 
@@ -123,6 +123,7 @@ fn seal_work(guard: &Guard, work: &mut StageWork) {
             }
             *arguments = guard.redact_argv(arguments);
         }
+        StageWork::Mcp(McpStage { arguments, .. }) => clean(guard, arguments),
         StageWork::Gate(_) | StageWork::Pipeline(_) => {}
     }
 }
@@ -154,6 +155,7 @@ mod tests {
             tags: Vec::new(),
             guardrails_required: false,
             max_parallel: std::num::NonZeroU16::MIN,
+            mcp_servers: Vec::new(),
             stages,
             source: PipelineSource::BuiltIn,
         }

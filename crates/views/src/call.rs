@@ -72,8 +72,20 @@ pub struct PolicyView {
     pub accept_weaker_sandbox: bool,
     /// How many rules are in force.
     pub rules: u32,
+    /// The MCP servers that are switched on.
+    pub mcp_servers: Vec<McpServerView>,
     /// Where it was read, strongest last.
     pub sources: Vec<PolicySourceView>,
+}
+
+/// An MCP server that is switched on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct McpServerView {
+    /// Its name in the person's Codex settings.
+    pub name: String,
+    /// SHA-256 of its definition there, without the values of variables and headers.
+    pub definition_sha256: String,
 }
 
 /// Where a part of a policy was said.
@@ -95,11 +107,16 @@ impl From<&ToolPolicy> for PolicyView {
             sha256: source.sha256.clone(),
             keys: source.keys.clone(),
         };
+        let server = |(name, server): (&String, &co_model::McpServerPolicy)| McpServerView {
+            name: name.clone(),
+            definition_sha256: server.definition.clone(),
+        };
         Self {
             approval: policy.approval.as_str().to_owned(),
             sandbox: policy.sandbox.as_ref().map(SandboxView::from),
             accept_weaker_sandbox: policy.accept_weaker_sandbox,
             rules: u32::try_from(policy.rules.len()).unwrap_or(u32::MAX),
+            mcp_servers: policy.mcp.servers.iter().map(server).collect(),
             sources: policy.sources.iter().map(source).collect(),
         }
     }

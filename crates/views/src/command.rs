@@ -129,6 +129,7 @@ fn command_view(state: &RunState, layout: &Layout, index: u32, record: &StageRec
         role: definition.role.into(),
         command: match &definition.work {
             StageWork::Command(line) => Some(sentence::command_text(line)),
+            StageWork::Mcp(work) => Some(sentence::tool_text(work)),
             StageWork::Agent(_) | StageWork::Gate(_) | StageWork::Pipeline(_) => None,
         },
         status: status.into(),
@@ -157,7 +158,7 @@ fn command_view(state: &RunState, layout: &Layout, index: u32, record: &StageRec
         question: question(record),
         agent: match &definition.work {
             StageWork::Agent(agent) => Some(agent_view(agent, record)),
-            StageWork::Command(_) | StageWork::Gate(_) | StageWork::Pipeline(_) => None,
+            StageWork::Command(_) | StageWork::Gate(_) | StageWork::Pipeline(_) | StageWork::Mcp(_) => None,
         },
         attempts,
     }

@@ -79,6 +79,7 @@ pub fn error_artifact(state: &RunState, layout: &Layout, stage: &StageId) -> Opt
         command_id: stage.to_string(),
         command: match &record.definition.work {
             StageWork::Command(line) => Some(sentence::command_text(line)),
+            StageWork::Mcp(work) => Some(sentence::tool_text(work)),
             StageWork::Agent(_) | StageWork::Gate(_) | StageWork::Pipeline(_) => None,
         },
         reason: reason.word().to_owned(),

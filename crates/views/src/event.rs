@@ -618,6 +618,7 @@ fn stage_view(stage: &Stage) -> StageView {
     let (command, agent, pipeline_id) = match &stage.work {
         StageWork::Command(line) => (Some(sentence::command_text(line)), None, None),
         StageWork::Agent(agent) => (None, Some(agent.agent.clone()), None),
+        StageWork::Mcp(work) => (Some(sentence::tool_text(work)), None, None),
         StageWork::Gate(_) => (None, None, None),
         StageWork::Pipeline(nested) => (None, None, Some(nested.pipeline.to_string())),
     };

@@ -29,8 +29,9 @@ mod words;
 pub use agent::{AgentFailureView, AgentTurnView, AgentView, ChangedFile, ChangedFiles, Usage};
 pub use attempt::{AttemptView, Exit, OutputBytes, OutputFile};
 pub use call::{
-    CallCountsView, CallDecisionView, CallOutcomeView, CallRequestView, GrantView, OpenQuestionView,
-    PolicySourceView, PolicyView, SandboxUseView, SandboxView, ToolDecisionView, open_questions,
+    CallCountsView, CallDecisionView, CallOutcomeView, CallRequestView, GrantView, McpServerView,
+    OpenQuestionView, PolicySourceView, PolicyView, SandboxUseView, SandboxView, ToolDecisionView,
+    open_questions,
 };
 pub use command::{CommandView, QuestionView, stage_number};
 pub use error::{ErrorArtifact, ErrorDetails, error_artifact};
@@ -51,7 +52,7 @@ pub use run_summary::{
     TestReport, TestSummary, run_summary,
 };
 pub use schema::{SCHEMA_NAMES, schema};
-pub use sentence::{command_text, is_plain, stage_summary, status_detail, summary};
+pub use sentence::{command_text, is_plain, stage_summary, status_detail, summary, tool_text};
 pub use start::{StartResult, start_result};
 pub use status::{Activity, AgentAtWork, OwnerSeen, StatusView, status};
 pub use task_state::{TaskRun, TaskState, task_state};

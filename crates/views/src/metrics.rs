@@ -167,7 +167,7 @@ pub fn metrics_record(state: &RunState, layout: &Layout) -> MetricsRecord {
     let accepted = state.resumes.iter().filter(|resume| resume.blocked.is_none());
     let tokens = state.stages.iter().filter_map(|record| match &record.definition.work {
         StageWork::Agent(agent) => Some(agent_view(agent, record).usage?.total()),
-        StageWork::Command(_) | StageWork::Gate(_) | StageWork::Pipeline(_) => None,
+        StageWork::Command(_) | StageWork::Gate(_) | StageWork::Pipeline(_) | StageWork::Mcp(_) => None,
     });
     let duration = state.completed_at.map(|at| at.since(state.created_at));
     MetricsRecord {

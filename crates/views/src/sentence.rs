@@ -2,8 +2,8 @@
 
 use co_engine::{CallState, GuardrailStatus, Phase, RunState, StageRecord, StageState};
 use co_model::{
-    CommandLine, DurationText, FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus,
-    StageWork,
+    CommandLine, DurationText, FailureReason, McpStage, RunOutcome, RunStatus, SkipReason, StageOutcome,
+    StageStatus, StageWork,
 };
 
 /// The machine-readable detail of a run's status: `stage:<id>:failed`, who cancelled it, what was
@@ -256,6 +256,11 @@ pub fn command_text(line: &CommandLine) -> String {
         CommandLine::Shell(line) => line.clone(),
         CommandLine::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
     }
+}
+
+/// The tool of a stage and what it is given, in one line.
+pub fn tool_text(work: &McpStage) -> String {
+    format!("{}/{} {}", work.server, work.tool, work.arguments)
 }
 
 /// Quotes a word for a POSIX shell, where it needs quotes.

@@ -173,6 +173,8 @@ pub enum StageKind {
     Gate,
     /// Runs another pipeline as a child run.
     Pipeline,
+    /// Calls a tool of an MCP server.
+    Mcp,
 }
 
 impl From<&co_model::StageWork> for StageKind {
@@ -182,6 +184,7 @@ impl From<&co_model::StageWork> for StageKind {
             co_model::StageWork::Agent(_) => Self::Agent,
             co_model::StageWork::Gate(_) => Self::Gate,
             co_model::StageWork::Pipeline(_) => Self::Pipeline,
+            co_model::StageWork::Mcp(_) => Self::Mcp,
         }
     }
 }

@@ -514,6 +514,14 @@ export interface JudgedEvent {
   type: "judged";
 }
 
+/** An MCP server that is switched on. */
+export interface McpServerView {
+  /** SHA-256 of its definition there, without the values of variables and headers. */
+  definition_sha256: string;
+  /** Its name in the person's Codex settings. */
+  name: string;
+}
+
 /** Where a run or a stage is executed. */
 export type ModeWord = "mcp" | "cloud";
 
@@ -563,6 +571,8 @@ export interface PolicyView {
   accept_weaker_sandbox: boolean;
   /** `never`, `on-request`, `untrusted` or `granular`. */
   approval: string;
+  /** The MCP servers that are switched on. */
+  mcp_servers: Array<McpServerView>;
   /** How many rules are in force. */
   rules: number;
   /** The sandbox of commands that name none; null when nobody said anything: none then. */
@@ -992,7 +1002,7 @@ export interface StageFinishedEvent {
 }
 
 /** What a stage does. */
-export type StageKind = "command" | "agent" | "gate" | "pipeline";
+export type StageKind = "command" | "agent" | "gate" | "pipeline" | "mcp";
 
 /** Where a stage stands. */
 export type StageStatusWord = "pending" | "running" | "waiting" | "succeeded" | "failed" | "skipped" | "cancelled";

@@ -75,6 +75,7 @@ impl Driver for AcpAgent {
         Box::new(
             AcpDialogue::new(Recorder::spellings(request.cwd))
                 .with_full_access(full_access)
+                .with_mcp_servers(request.mcp)
                 .with_prompt(request.prompt, request.thread),
         )
     }

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 
 use agent_client_protocol_schema::ProtocolVersion;
 use agent_client_protocol_schema::v1::{
-    AuthMethod, CancelNotification, ClientCapabilities, ContentBlock, ErrorCode, Implementation,
-    InitializeRequest, InitializeResponse, LoadSessionRequest, NewSessionRequest, NewSessionResponse,
-    PermissionOption, PermissionOptionKind, PlanEntryStatus, PromptRequest, PromptResponse,
-    RequestPermissionOutcome, RequestPermissionRequest, RequestPermissionResponse, ResumeSessionRequest,
-    SelectedPermissionOutcome, SessionNotification, SessionUpdate, StopReason, ToolCallStatus,
+    AuthMethod, CancelNotification, ClientCapabilities, ContentBlock, EnvVariable, ErrorCode, Implementation,
+    InitializeRequest, InitializeResponse, LoadSessionRequest, McpServer, McpServerStdio, NewSessionRequest,
+    NewSessionResponse, PermissionOption, PermissionOptionKind, PlanEntryStatus, PromptRequest,
+    PromptResponse, RequestPermissionOutcome, RequestPermissionRequest, RequestPermissionResponse,
+    ResumeSessionRequest, SelectedPermissionOutcome, SessionNotification, SessionUpdate, StopReason,
+    ToolCallStatus,
 };
 use co_model::{CallOutcome, CallStatus, ToolUse};
 use serde::Serialize;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::calls::Calls;
 use crate::dialogue::{ConsentDecision, ConsentRequest, Dialogue, Steered, Transcript};
+use crate::driver::McpServers;
 use crate::lines::LineCutter;
 use crate::observation::{AgentObservation, TodoItem};
 use crate::recorder::{ITEM_LIMIT, Observe, Recorder, detail, outcome};
@@ -56,6 +58,7 @@ struct Session {
     roots: Vec<PathBuf>,
     outgoing: Vec<u8>,
     full_access: bool,
+    mcp: Vec<McpServer>,
     speaks: bool,
     prompt: String,
     /// The session to resume.
@@ -103,6 +106,22 @@ impl AcpDialogue {
     pub fn new(roots: Vec<PathBuf>) -> Self {
         let session = Session { recorder: Recorder::new(roots.clone()), roots, ..Session::default() };
         Self { lines: LineCutter::whole(), session }
+    }
+
+    /// Gives the agent MCP servers.
+    #[must_use]
+    pub fn with_mcp_servers(mut self, servers: Option<&McpServers>) -> Self {
+        let of = |server: &crate::driver::McpServer| {
+            let environment = server.environment.iter();
+            let environment = environment.map(|(name, value)| EnvVariable::new(name.clone(), value.clone()));
+            McpServer::Stdio(
+                McpServerStdio::new(server.name.clone(), server.command.clone())
+                    .args(server.arguments.clone())
+                    .env(environment.collect::<Vec<_>>()),
+            )
+        };
+        self.session.mcp = servers.into_iter().flat_map(|servers| &servers.given).map(of).collect();
+        self
     }
 
     /// Gives the agent its prompt, in a new session or in `thread`.
@@ -326,14 +345,15 @@ impl Session {
         self.auth_methods = agent.auth_methods.iter().take(MAX_OPTIONS).map(method).collect();
         let Some(cwd) = self.roots.first().cloned() else { return };
         let can = agent.agent_capabilities;
+        let mcp = self.mcp.clone();
         match self.wanted.clone() {
-            None => self.ask(Asked::NewSession, "session/new", &NewSessionRequest::new(cwd)),
+            None => self.ask(Asked::NewSession, "session/new", &NewSessionRequest::new(cwd).mcp_servers(mcp)),
             Some(thread) if can.session_capabilities.resume.is_some() => {
-                let params = ResumeSessionRequest::new(thread.to_string(), cwd);
+                let params = ResumeSessionRequest::new(thread.to_string(), cwd).mcp_servers(mcp);
                 self.ask(Asked::OldSession, "session/resume", &params);
             }
             Some(thread) if can.load_session => {
-                let params = LoadSessionRequest::new(thread.to_string(), cwd);
+                let params = LoadSessionRequest::new(thread.to_string(), cwd).mcp_servers(mcp);
                 self.ask(Asked::OldSession, "session/load", &params);
             }
             Some(thread) => {

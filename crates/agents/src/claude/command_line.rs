@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use co_model::{ApprovalPolicy, SandboxMode};
+use serde_json::{Map, Value, json};
 
 use super::ClaudeDialogue;
 use crate::dialogue::{Dialogue, Transcript};
-use crate::driver::{AgentRequest, Driver, Launch, PrepareError, check};
+use crate::driver::{AgentRequest, Driver, Launch, McpServer, McpServers, PrepareError, check};
 use crate::program::{find, is_program};
 use crate::recorder::Recorder;
 
@@ -87,16 +88,33 @@ fn arguments(request: &AgentRequest<'_>) -> Result<Vec<OsString>, PrepareError> 
     if let Some(model) = request.model {
         option("--model", model.into());
     }
+    if let Some(servers) = request.mcp {
+        option("--mcp-config", mcp_config(servers).to_string().into());
+    }
     if let Some(file) = request.output_schema_file {
         let schema = fs::read_to_string(file)
             .map_err(|source| PrepareError::Schema { path: file.to_owned(), source })?;
         option("--json-schema", schema.into());
+    }
+    if request.mcp.is_some() {
+        arguments.push("--strict-mcp-config".into());
     }
     arguments.extend(request.extra_arguments.iter().cloned());
     if let Some(thread) = request.thread {
         arguments.extend(["--resume".into(), thread.as_str().into()]);
     }
     Ok(arguments)
+}
+
+/// The servers in Claude Code's own words. They are programs of ours, so that nothing of this is secret.
+fn mcp_config(servers: &McpServers) -> Value {
+    let of = |server: &McpServer| {
+        let environment: Map<String, Value> =
+            server.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        let command = server.command.to_string_lossy();
+        (server.name.clone(), json!({"command": command, "args": server.arguments, "env": environment}))
+    };
+    json!({"mcpServers": servers.given.iter().map(of).collect::<Map<_, _>>()})
 }
 
 /// Returns the program of the platform's package if `found` is the placeholder in npm's package.

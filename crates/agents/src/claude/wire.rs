@@ -46,6 +46,7 @@ pub(super) fn tool_use(recorder: &Recorder, name: &str, input: &Value) -> ToolUs
                 server: shortened(server, SHORT_LIMIT),
                 name: shortened(tool, SHORT_LIMIT),
                 arguments: shortened(&input.to_string(), TEXT_LIMIT),
+                definition: None,
             },
             None => ToolUse::Other {
                 name: shortened(name, SHORT_LIMIT),

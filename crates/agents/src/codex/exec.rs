@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::CodexTranscript;
 use crate::dialogue::{Dialogue, Transcript};
-use crate::driver::{AgentRequest, Driver, Launch, PrepareError, check};
+use crate::driver::{AgentRequest, Driver, Launch, McpServers, PrepareError, check};
 use crate::program::{Program, find_codex};
 use crate::recorder::Recorder;
 
@@ -56,6 +56,9 @@ fn arguments(request: &AgentRequest<'_>) -> Vec<OsString> {
     }
     for (key, value) in request.settings {
         option("-c", format!("{key}={value}").into());
+    }
+    for setting in request.mcp.into_iter().flat_map(McpServers::codex_settings) {
+        option("-c", setting.into());
     }
     if let Some(file) = request.last_message_file {
         option("-o", file.into());

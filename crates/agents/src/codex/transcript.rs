@@ -191,6 +191,7 @@ impl Reading {
                 server: short(item, "server"),
                 name: short(item, "tool"),
                 arguments: json(item.get("arguments")),
+                definition: None,
             },
             "collab_tool_call" => ToolUse::Other { name: short(item, "tool"), input: text(item, "prompt") },
             _ => return None,

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use co_agents::{
     AcpDialogue, AgentExit, AgentObservation, AgentReport, AgentRequest, AgentVerdict, ConsentDecision,
-    Dialogue, FailureClass, PrepareError, Steered, Terminal, ThreadId, Transcript, driver_for,
+    Dialogue, FailureClass, McpServer, McpServers, PrepareError, Steered, Terminal, ThreadId, Transcript,
+    driver_for,
 };
 use co_model::{CallStatus, ChangeKind, SandboxMode, ToolUse};
 use co_testkit::{ACP_NEW_SESSION, ACP_OLD_SESSION, AcpAction, AcpScript, example};
@@ -418,5 +419,38 @@ proptest! {
         bytes.truncate(end);
         let (report, _) = read(&[&bytes]);
         prop_assert!(serde_json::to_vec(&report).unwrap().len() < 1024 * 1024);
+    }
+}
+
+#[test]
+fn a_session_is_given_the_servers_of_the_run() {
+    let server = McpServer {
+        name: "files".to_owned(),
+        command: "/ours".into(),
+        arguments: vec!["mcp".to_owned(), "bridge".to_owned()],
+        environment: vec![("HOME".to_owned(), "/home/ann".to_owned())],
+    };
+    let servers = McpServers { given: vec![server], others: vec!["web".to_owned()] };
+    let given = json!([{
+        "name": "files", "command": "/ours", "args": ["mcp", "bridge"],
+        "env": [{"name": "HOME", "value": "/home/ann"}],
+    }]);
+    for (thread, capabilities, method) in [
+        (None, json!({}), "session/new"),
+        (Some("old"), json!({"loadSession": true}), "session/load"),
+        (Some("old"), json!({"sessionCapabilities": {"resume": {}}}), "session/resume"),
+    ] {
+        let thread = thread.map(|thread| thread.parse::<ThreadId>().unwrap());
+        let mut dialogue = AcpDialogue::new(vec!["/work".into()])
+            .with_mcp_servers(Some(&servers))
+            .with_prompt("Do it.", thread.as_ref());
+        let asked: Value = serde_json::from_slice(&dialogue.outgoing()).unwrap();
+        let answer = json!({"jsonrpc": "2.0", "id": asked["id"], "result": {
+            "protocolVersion": 1, "agentCapabilities": capabilities,
+        }});
+        dialogue.push(format!("{answer}\n").as_bytes(), &mut |_| {});
+        let asked: Value = serde_json::from_slice(&dialogue.outgoing()).unwrap();
+        assert_eq!(asked["method"], method);
+        assert_eq!(asked["params"]["mcpServers"], given);
     }
 }

@@ -339,7 +339,12 @@ fn a_tool_of_an_mcp_server_is_consented_to_under_its_own_item() {
     let [request] = wanted.as_slice() else { panic!("{played:#?}") };
     assert_eq!(
         request.tool,
-        ToolUse::Mcp { server: "files".into(), name: "wipe".into(), arguments: r#"{"path":"/x"}"#.into() }
+        ToolUse::Mcp {
+            server: "files".into(),
+            name: "wipe".into(),
+            arguments: r#"{"path":"/x"}"#.into(),
+            definition: None
+        }
     );
     assert!(request.offers_session && !request.escalated);
     assert_eq!(story(&played, &request.item), ["wanted", "started", "Succeeded"]);

@@ -93,7 +93,12 @@ fn whole_turn() -> (AgentReport, Vec<Seen>) {
         ),
     ];
     let patch = ToolUse::Patch { files: files.to_vec() };
-    let list = ToolUse::Mcp { server: "files".into(), name: "list".into(), arguments: "{}".into() };
+    let list = ToolUse::Mcp {
+        server: "files".into(),
+        name: "list".into(),
+        arguments: "{}".into(),
+        definition: None,
+    };
     let sleep = command(&["sleep", "9"]);
     let spawn = ToolUse::Other { name: "spawn_agent".into(), input: String::new() };
     let todo = |completed| Seen::TodoChanged { items: vec![TodoItem { text: "one".into(), completed }] };
@@ -304,7 +309,12 @@ fn a_failed_call_says_its_last_line_and_a_command_keeps_its_words() {
         ..ended(CallStatus::Failed)
     };
     let echo = command(&["/bin/bash", "-lc", "echo 'a b'"]);
-    let tool = ToolUse::Mcp { server: "s".into(), name: "t".into(), arguments: r#"{"a":1}"#.into() };
+    let tool = ToolUse::Mcp {
+        server: "s".into(),
+        name: "t".into(),
+        arguments: r#"{"a":1}"#.into(),
+        definition: None,
+    };
     assert_eq!(seen[1], finished("item_0", &echo, failed(Some(3), "no")));
     assert_eq!(seen[3], finished("item_1", &tool, failed(None, "not today")));
     assert_eq!(seen[5], finished("item_2", &command(&["it's"]), ended(CallStatus::Lost)));

@@ -1,8 +1,9 @@
-//! `mcp`: serving clients, and the long sessions that began as runners for them.
+//! `mcp`: serving clients, the long sessions that began as runners for them, and the person's own servers.
 //!
 //! `mcp start` returns at once; the run belongs to a process of its own (`mcp own`), so that no
 //! client's time-out and no closed terminal ends it. `mcp poll` shows where it stands.
 
+mod client;
 mod door;
 mod own;
 mod receipts;
@@ -23,6 +24,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::Data;
 
+pub(crate) use client::{bridge, call, switch_on, tools};
 use door::Door;
 pub(crate) use own::{on_our_own, own};
 

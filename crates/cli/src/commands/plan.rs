@@ -111,6 +111,7 @@ pub(crate) fn kind(stage: &Stage) -> &'static str {
         StageWork::Agent(_) => "agent",
         StageWork::Gate(_) => "gate",
         StageWork::Pipeline(_) => "pipeline",
+        StageWork::Mcp(_) => "mcp",
     }
 }
 
@@ -121,6 +122,7 @@ fn what(stage: &Stage) -> String {
         StageWork::Agent(agent) => format!("agent {}", agent.agent),
         StageWork::Gate(gate) => gate.message.clone(),
         StageWork::Pipeline(nested) => format!("pipeline {}", nested.pipeline),
+        StageWork::Mcp(work) => co_views::tool_text(work),
     }
 }
 

@@ -9,7 +9,7 @@ use co_runtime::{Orchestrator, ResumeRequest, StartRequest, TokenOffer};
 use indexmap::IndexMap;
 
 use crate::args::{ResumeArguments, RetryArguments};
-use crate::commands::start;
+use crate::commands::{mcp, start};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 
@@ -24,24 +24,25 @@ pub(crate) fn resume(
     let token = token(context, arguments.token)?;
     context.existing_log()?;
     let orchestrator = context.running_told(spawner, &arguments.telemetry)?;
+    let recorded = orchestrator.snapshot(&arguments.run)?.state;
     let pipeline = if arguments.recorded_pipeline {
         None
     } else {
-        let recorded = orchestrator.snapshot(&arguments.run)?.state.created.pipeline.clone();
-        Some(pipeline_now(context, &context.pipelines()?, &recorded)?)
+        Some(pipeline_now(context, &context.pipelines()?, &recorded.created.pipeline)?)
     };
+    let pipelines = match &pipeline {
+        Some((pipeline, nested)) => (pipeline, nested),
+        None => (&recorded.created.pipeline, &recorded.created.nested),
+    };
+    let pipelines = std::iter::once(pipelines.0).chain(pipelines.1.values());
+    let policy = context.policy_again(&arguments.policy, recorded.policy(), pipelines)?;
     let request = ResumeRequest {
         run: arguments.run,
         actor: context.settings.actor.value.clone(),
         reason: arguments.reason,
         token,
         pipeline,
-        // What the run was started under stays, unless the person says otherwise now.
-        policy: if arguments.policy.is_given() {
-            Some(Box::new(context.tool_policy(&arguments.policy)?))
-        } else {
-            None
-        },
+        policy,
     };
     let handle = orchestrator.resume(&request)?;
     start::follow(context, &orchestrator, handle, &arguments.hud)
@@ -102,6 +103,12 @@ pub(crate) fn like_earlier(
     let earlier = orchestrator.snapshot(run)?.state;
     let created = &earlier.created;
     let (pipeline, nested) = pipeline_now(context, &context.pipelines()?, &created.pipeline)?;
+    let mut policy = created.settings.policy.clone();
+    // A fresh run: the same servers, as they are defined now.
+    let servers: Vec<String> = policy.mcp.servers.keys().cloned().collect();
+    let profile = policy.mcp.profile.clone();
+    let pipelines = std::iter::once(&pipeline).chain(nested.values());
+    mcp::switch_on(context, &mut policy, profile.as_deref(), &servers, pipelines)?;
     Ok(StartRequest {
         task: created.task.clone(),
         pipeline,
@@ -110,6 +117,7 @@ pub(crate) fn like_earlier(
             actor: Some(context.settings.actor.value.clone()),
             retry_of: Some(run.clone()),
             worktree_branch: None,
+            policy,
             ..created.settings.clone()
         },
         worktree: created.settings.worktree_branch.is_some(),

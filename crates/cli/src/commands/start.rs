@@ -45,7 +45,7 @@ pub(crate) fn request(
     nested: IndexMap<PipelineId, Pipeline>,
     arguments: &StartArguments,
 ) -> Result<StartRequest, CliError> {
-    let settings = settings(context, arguments)?;
+    let settings = settings(context, &pipeline, &nested, arguments)?;
     plan(&pipeline, &plan_request(&settings))?;
     let task = context.settings.task.value.clone();
     Ok(StartRequest { task, pipeline, nested, settings, worktree: arguments.worktree })
@@ -77,8 +77,13 @@ pub(crate) fn show_notes(context: &Context, loaded: &Loaded, pipeline: &Pipeline
     }
 }
 
-fn settings(context: &Context, arguments: &StartArguments) -> Result<RunSettings, CliError> {
-    let policy = context.tool_policy(&arguments.policy)?;
+fn settings(
+    context: &Context,
+    pipeline: &Pipeline,
+    nested: &IndexMap<PipelineId, Pipeline>,
+    arguments: &StartArguments,
+) -> Result<RunSettings, CliError> {
+    let policy = context.policy_for(&arguments.policy, std::iter::once(pipeline).chain(nested.values()))?;
     let RunOptions { execution_mode, parallel, .. } = &arguments.options;
     Ok(RunSettings {
         actor: Some(context.settings.actor.value.clone()),

@@ -90,6 +90,7 @@ fn row(state: &RunState, record: &StageRecord, depth: u16, now: Timestamp) -> St
             StageWork::Agent(_) => StageKind::Agent,
             StageWork::Gate(_) => StageKind::Gate,
             StageWork::Pipeline(_) => StageKind::Pipeline,
+            StageWork::Mcp(_) => StageKind::Mcp,
         },
         status,
         elapsed: begun.then(|| began(record).map(|at| record.finished_at.unwrap_or(now).since(at))).flatten(),
@@ -170,6 +171,8 @@ pub(super) fn words_without_output(record: &StageRecord) -> String {
             Some((run, _)) => format!("child run {run}; its stages are listed below this one"),
             None => "the child run has not begun".to_owned(),
         },
-        (StageWork::Command(_) | StageWork::Agent(_), _) => "nothing was printed".to_owned(),
+        (StageWork::Command(_) | StageWork::Agent(_) | StageWork::Mcp(_), _) => {
+            "nothing was printed".to_owned()
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! cannot be made to misbehave.
 
 mod failures;
+mod servers;
 mod spoken;
 mod told;
 mod ugly;

@@ -8,6 +8,7 @@ mod peers;
 mod questions;
 mod runs;
 mod sessions;
+mod tools;
 mod watching;
 
 use std::collections::VecDeque;
@@ -172,6 +173,8 @@ impl Client {
     /// Connects to a server over HTTP.
     fn http(server: &Served, lifecycle: ClientLifecycleMode, person: Arc<Person>) -> Self {
         let runtime = runtime();
+        // The SDK's HTTP client comes without one; another test of this process may have been quicker.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let service = runtime.block_on(async {
             let config =
                 StreamableHttpClientTransportConfig::with_uri(server.url.as_str()).auth_header(TOKEN);

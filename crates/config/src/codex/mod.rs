@@ -7,6 +7,7 @@
 
 mod layers;
 mod managed;
+mod mcp;
 mod overrides;
 mod read;
 mod reader;
@@ -19,7 +20,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use co_model::{
-    ApprovalPolicy, EnvironmentPolicy, HostRule, PolicySource, PrefixRule, SandboxMode, SandboxPolicy,
+    ApprovalPolicy, EnvironmentPolicy, HostRule, McpApproval, PolicySource, PrefixRule, SandboxMode,
+    SandboxPolicy,
 };
 use indexmap::IndexMap;
 
@@ -27,6 +29,7 @@ use crate::problem::Problem;
 use crate::settings::Source;
 
 pub use layers::{CodexPlaces, load_codex};
+pub use mcp::{McpServerError, mcp_policy};
 pub use overrides::{Direction, Override, OverrideError, Overrides, tool_policy};
 
 /// The settings that concern us, from all layers.
@@ -136,6 +139,8 @@ pub struct McpServer {
     pub disabled_tools: Vec<String>,
     /// When its tools need consent.
     pub approval: McpApproval,
+    /// The same for single tools.
+    pub tools: IndexMap<String, McpApproval>,
 }
 
 /// How an MCP server is reached.
@@ -167,20 +172,6 @@ pub enum McpTransport {
         /// OAuth scopes.
         scopes: Vec<String>,
     },
-}
-
-/// When tools of an MCP server need consent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum McpApproval {
-    /// As their annotations say.
-    #[default]
-    Auto,
-    /// Always.
-    Prompt,
-    /// When they write.
-    Writes,
-    /// Never.
-    Approve,
 }
 
 /// Where telemetry goes.

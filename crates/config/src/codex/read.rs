@@ -4,16 +4,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use co_model::{
-    ApprovalPolicy, EnvironmentPolicy, GranularApproval, InheritedEnvironment, NetworkAccess, SandboxMode,
-    SandboxPolicy,
+    ApprovalPolicy, EnvironmentPolicy, GranularApproval, InheritedEnvironment, McpApproval, NetworkAccess,
+    SandboxMode, SandboxPolicy,
 };
 use indexmap::IndexMap;
 
 use super::reader::{Scope, resolve_path};
 use super::tree::{Node, Value};
 use super::{
-    CodexSettings, InstructionSettings, McpApproval, McpServer, McpTransport, OtelExporter, OtelSettings,
-    OtelTls, WorkspaceWrite,
+    CodexSettings, InstructionSettings, McpServer, McpTransport, OtelExporter, OtelSettings, OtelTls,
+    WorkspaceWrite,
 };
 
 const APPROVALS: [&str; 4] = ["never", "on-request", "on-failure", "granular"];
@@ -297,7 +297,7 @@ fn mcp_server(
             command,
             args: scope.texts("args").unwrap_or_default(),
             env: scope.secrets("env"),
-            env_vars: scope.texts("env_vars").unwrap_or_default(),
+            env_vars: env_vars(scope),
             cwd: scope.text("cwd"),
         },
         (None, Some(url)) => McpTransport::Http {
@@ -321,22 +321,58 @@ fn mcp_server(
             return None;
         }
     };
-    let approvals = [
-        ("auto", McpApproval::Auto),
-        ("prompt", McpApproval::Prompt),
-        ("writes", McpApproval::Writes),
-        ("approve", McpApproval::Approve),
-    ];
     Some(McpServer {
         transport,
         enabled: scope.truth("enabled").unwrap_or(true),
         required: scope.truth("required").unwrap_or(false),
-        startup_timeout: scope.seconds("startup_timeout_sec"),
+        startup_timeout: scope
+            .seconds("startup_timeout_sec")
+            .or_else(|| scope.count("startup_timeout_ms").map(Duration::from_millis)),
         tool_timeout: scope.seconds("tool_timeout_sec"),
         enabled_tools: scope.texts("enabled_tools"),
         disabled_tools: scope.texts("disabled_tools").unwrap_or_default(),
-        approval: scope.one_of("default_tools_approval_mode", &approvals).unwrap_or_default(),
+        approval: scope.one_of("default_tools_approval_mode", &MCP_APPROVALS).unwrap_or_default(),
+        tools: mcp_tools(scope),
     })
+}
+
+const MCP_APPROVALS: [(&str, McpApproval); 4] = [
+    ("auto", McpApproval::Auto),
+    ("prompt", McpApproval::Prompt),
+    ("writes", McpApproval::Writes),
+    ("approve", McpApproval::Approve),
+];
+
+/// What `[mcp_servers.NAME.tools.TOOL]` says of single tools.
+fn mcp_tools(scope: Scope<'_, '_>) -> IndexMap<String, McpApproval> {
+    let Some((tools, prefix)) = scope.table("tools") else { return IndexMap::new() };
+    let scope = scope.within(tools, &prefix);
+    let mut modes = IndexMap::new();
+    for name in tools.keys() {
+        let Some((table, prefix)) = scope.table(name) else { continue };
+        let mode = scope.within(table, &prefix).one_of("approval_mode", &MCP_APPROVALS);
+        modes.extend(mode.map(|mode| (name.clone(), mode)));
+    }
+    modes
+}
+
+/// Names of variables: texts, or tables with a `name` as newer settings have them.
+fn env_vars(scope: Scope<'_, '_>) -> Vec<String> {
+    let Some(Value { node: Node::List(list), .. }) = scope.get("env_vars") else {
+        return scope.texts("env_vars").unwrap_or_default();
+    };
+    if !list.iter().any(|item| matches!(item.node, Node::Table(_))) {
+        return scope.texts("env_vars").unwrap_or_default();
+    }
+    let mut names = Vec::with_capacity(list.len());
+    for item in list {
+        match &item.node {
+            Node::Text(name) => names.push(name.clone()),
+            Node::Table(table) => names.extend(scope.within(table, "env_vars").text("name")),
+            _ => scope.wrong("env_vars", item, "a list of names"),
+        }
+    }
+    names
 }
 
 /// Trust was looked up before; here its words are checked.

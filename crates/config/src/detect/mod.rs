@@ -236,6 +236,7 @@ pub fn builtin(detection: &Detection) -> Result<Pipeline, NothingDetected> {
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::MIN,
+        mcp_servers: Vec::new(),
         stages,
         source: PipelineSource::BuiltIn,
     })

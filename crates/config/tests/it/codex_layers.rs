@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use co_config::{
-    CodexError, CodexPlaces, CodexSettings, Environment, McpApproval, McpTransport, OtelExporter, load_codex,
+    CodexError, CodexPlaces, CodexSettings, Environment, McpTransport, OtelExporter, load_codex,
 };
-use co_model::{ApprovalPolicy, InheritedEnvironment, NetworkAccess, SandboxMode};
+use co_model::{ApprovalPolicy, InheritedEnvironment, McpApproval, NetworkAccess, SandboxMode};
 use tempfile::TempDir;
 
 use crate::write;

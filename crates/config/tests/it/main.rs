@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod codex_layers;
+mod codex_mcp;
 mod codex_overrides;
 mod codex_real;
 mod codex_rules;

@@ -195,3 +195,36 @@ fn a_byte_order_mark_and_windows_lines_are_read() {
     let text = format!("\u{feff}{}", SEED.replace('\n', "\r\n"));
     assert_eq!(loaded(&text).set.pipelines.len(), 8);
 }
+
+#[test]
+fn a_call_of_a_tool_is_read_in_its_canonical_form() {
+    let text = |arguments: &str| {
+        format!(
+            r#"{{ "pipelines": [ {{ "id": "p", "mcpServers": ["files"], "stages": [ {{ "id": "a", "kind": "mcp",
+               "server": "files", "tool": "read", "approval": "required"{arguments} }} ] }} ] }}"#
+        )
+    };
+    let stage = |arguments: &str| {
+        let loaded = loaded(&text(arguments));
+        let pipeline = &loaded.set.pipelines[&PipelineId::new("p").unwrap()];
+        assert_eq!(pipeline.mcp_servers, ["files"]);
+        stage(pipeline, "a").clone()
+    };
+    let given = stage(r#", "arguments": { "b": [1, null, true], /* why */ "a": "\u00e9" }"#);
+    let StageWork::Mcp(work) = &given.work else { panic!("{given:?}") };
+    assert_eq!((work.server.as_str(), work.tool.as_str()), ("files", "read"));
+    assert_eq!(work.arguments, r#"{"a":"é","b":[1,null,true]}"#);
+    assert!(given.approval_required && given.title == "files/read");
+    let StageWork::Mcp(work) = stage("").work else { panic!("another kind") };
+    assert_eq!(work.arguments, "{}");
+    for (arguments, said) in [
+        (r#", "arguments": []"#, "`arguments` of stage `a` must be an object, not an array"),
+        (r#", "arguments": {"a": {"x": 1, "x": 2}}"#, "key `x` appears twice"),
+        (r#", "arguments": {"a": 1e999}"#, "a number that no program could read"),
+        (r#", "env": {}"#, "a server's variables are part of its definition"),
+    ] {
+        let root = repository(&[("codex.orchestrator.json", &text(arguments))]);
+        let error = load(root.path(), &bare(root.path())).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}

@@ -87,6 +87,7 @@ fn each_layer_wins_over_the_one_below() {
             "require_resume_token = true (CODEX_ORCHESTRATOR_REQUIRE_RESUME_TOKEN)",
             "codex =  (default)",
             "actor = file (H/codex-orchestrator/config.toml:3)",
+            "mcp_servers =  (default)",
             "session =  (default)",
             "privacy_guard =  (default)",
             "secret_variables =  (default)",

@@ -31,6 +31,7 @@ pub(crate) fn pipeline(text: &str) -> Pipeline {
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::MIN,
+        mcp_servers: Vec::new(),
         stages: body.split('|').map(|line| stage(line.trim())).collect(),
         source: PipelineSource::Repository,
     };

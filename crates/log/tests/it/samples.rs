@@ -10,11 +10,11 @@ use co_model::{
     CallId, CallOrigin, CallOutcome, CallRequest, CallStatus, ChangeKind, Command, CommandKey, CommandLine,
     Confinement, DecisionSource, Drift, Envelope, EnvironmentPolicy, Event, ExecutionMode, FailureReason,
     FileChange, GateStage, GrantId, GrantScope, GranularApproval, HostRule, InheritedEnvironment, Judgement,
-    Needs, NestedStage, NetworkAccess, OutputReference, OutputStats, PatchedFile, Pipeline, PipelineId,
-    PipelineSource, PlannedStage, PolicySource, PrefixRule, ProducedFile, Prompt, RetryOn, RetryPolicy, Role,
-    RuleDecision, RunCreated, RunId, RunOutcome, RunPlan, RunSettings, SandboxMode, SandboxPolicy,
-    SkipReason, SkippedStage, Stage, StageDrift, StageId, StageOutcome, StageSession, StageWork, StreamStats,
-    TaskId, ThreadId, Timestamp, TokenUsage, ToolPolicy, ToolUse, Verdict, When,
+    McpPolicy, Needs, NestedStage, NetworkAccess, OutputReference, OutputStats, PatchedFile, Pipeline,
+    PipelineId, PipelineSource, PlannedStage, PolicySource, PrefixRule, ProducedFile, Prompt, RetryOn,
+    RetryPolicy, Role, RuleDecision, RunCreated, RunId, RunOutcome, RunPlan, RunSettings, SandboxMode,
+    SandboxPolicy, SkipReason, SkippedStage, Stage, StageDrift, StageId, StageOutcome, StageSession,
+    StageWork, StreamStats, TaskId, ThreadId, Timestamp, TokenUsage, ToolPolicy, ToolUse, Verdict, When,
 };
 use indexmap::IndexMap;
 
@@ -121,6 +121,7 @@ fn pipeline(id: &str) -> Pipeline {
         tags: texts(&["ci", "agents"]),
         guardrails_required: true,
         max_parallel: NonZeroU16::new(4).unwrap(),
+        mcp_servers: Vec::new(),
         stages: vec![
             work("build", StageWork::Command(argv)),
             bare("test", StageWork::Command(CommandLine::Shell("make test | tee log".to_owned()))),
@@ -146,6 +147,7 @@ fn bare_pipeline(id: &str) -> Pipeline {
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::MIN,
+        mcp_servers: Vec::new(),
         stages: vec![bare("true", StageWork::Command(CommandLine::Argv(texts(&["true"]))))],
         source: PipelineSource::BuiltIn,
     }
@@ -335,6 +337,7 @@ fn policy() -> ToolPolicy {
             set: IndexMap::from([("CI".to_owned(), "1".to_owned())]),
             include_only: texts(&["PATH", "CI"]),
         },
+        mcp: McpPolicy::default(),
         question_expires_after: Duration::from_secs(90),
         sources: vec![PolicySource {
             name: "/home/anna/.codex/config.toml".to_owned(),
@@ -419,6 +422,7 @@ fn calls() -> Vec<(String, Event)> {
                     server: "docs".to_owned(),
                     name: "search".to_owned(),
                     arguments: "{}".to_owned(),
+                    definition: None,
                 },
                 CallOrigin::Session("dev".to_owned()),
             ),

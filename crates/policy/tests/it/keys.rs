@@ -164,7 +164,7 @@ fn every_permission_is_part_of_the_key() {
         command(words(&["ls"])),
         command(script("ls *")),
         patch(&[("a", ChangeKind::Add, "1")]),
-        call(ToolUse::Mcp { server: "s".into(), name: "n".into(), arguments: "{}".into() }),
+        call(ToolUse::Mcp { server: "s".into(), name: "n".into(), arguments: "{}".into(), definition: None }),
         call(ToolUse::Other { name: "n".into(), input: "{}".into() }),
     ] {
         let mut seen = HashMap::from([(keys(&original), "nothing")]);
@@ -195,6 +195,7 @@ fn kinds_do_not_meet() {
         server: server.into(),
         name: name.into(),
         arguments: arguments.into(),
+        definition: None,
     };
     let other = |name: &str, input: &str| ToolUse::Other { name: name.into(), input: input.into() };
     let tools = [

@@ -32,7 +32,12 @@ fn strictness(approval: ApprovalPolicy) -> Vec<u8> {
     let mut calls: Vec<CallRequest> =
         ["make", "git status", "git push", "rm -rf x"].map(|text| command(script(text))).to_vec();
     calls.push(CallRequest { escalated: true, ..command(script("make")) });
-    calls.push(call(ToolUse::Mcp { server: "s".into(), name: "n".into(), arguments: String::new() }));
+    calls.push(call(ToolUse::Mcp {
+        server: "s".into(),
+        name: "n".into(),
+        arguments: String::new(),
+        definition: None,
+    }));
     calls.push(call(ToolUse::Other { name: "n".into(), input: String::new() }));
     calls.push(call(patch(&["a"])));
     calls.push(call(patch(&["/etc/x"])));

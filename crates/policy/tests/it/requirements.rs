@@ -1,8 +1,8 @@
 //! What a call needs: every policy, every kind of command, every mode, every origin.
 
 use co_model::{
-    ApprovalPolicy, CallRequest, ChangeKind, DecisionSource, FileChange, GranularApproval, PatchedFile,
-    RuleDecision, SandboxMode, SandboxPolicy, ToolPolicy, ToolUse,
+    ApprovalPolicy, CallRequest, ChangeKind, DecisionSource, FileChange, GranularApproval, McpApproval,
+    McpServerPolicy, PatchedFile, RuleDecision, SandboxMode, SandboxPolicy, ToolPolicy, ToolUse,
 };
 use co_policy::{Declared, Requirement, SandboxChoice, requirement};
 
@@ -279,7 +279,8 @@ fn patches_are_judged_by_where_they_write() {
 
 #[test]
 fn other_tools_of_agents() {
-    let mcp = || ToolUse::Mcp { server: "s".into(), name: "n".into(), arguments: "{}".into() };
+    let mcp =
+        || ToolUse::Mcp { server: "s".into(), name: "n".into(), arguments: "{}".into(), definition: None };
     let other = || ToolUse::Other { name: "n".into(), input: "{}".into() };
     let row = |tool: &dyn Fn() -> ToolUse, mode, declared| {
         POLICIES.map(|approval| {
@@ -297,4 +298,43 @@ fn other_tools_of_agents() {
     assert_eq!(row(&mcp, full, Declared::Agent), ["runs", "asks", "asks", "asks", "no"]);
     assert_eq!(row(&mcp, full, Declared::AgentAsks), asks);
     assert_eq!(row(&mcp, SandboxMode::ReadOnly, Declared::Own), ["runs"; 5]);
+}
+
+#[test]
+fn tools_that_we_call_ourselves() {
+    let server = |approval| McpServerPolicy {
+        definition: "d".to_owned(),
+        approval,
+        tools: [("free".to_owned(), McpApproval::Approve)].into_iter().collect(),
+        read_only: vec!["look".to_owned()],
+    };
+    let row = |name: &str, approval, declared| {
+        POLICIES.map(|policy| {
+            let tool = ToolUse::Mcp {
+                server: "s".into(),
+                name: name.into(),
+                arguments: "{}".into(),
+                definition: Some("d".into()),
+            };
+            let mut policy = rules(policy, SandboxMode::WorkspaceWrite);
+            policy.mcp.servers.insert("s".to_owned(), server(approval));
+            short(&requirement(&policy, &call(tool), declared))
+        })
+    };
+    let asks = ["no", "asks", "asks", "asks", "no"];
+    for approval in [McpApproval::Auto, McpApproval::Writes] {
+        assert_eq!(row("write", approval, Declared::Own), asks);
+        assert_eq!(row("look", approval, Declared::Own), ["runs", "runs", "asks", "runs", "runs"]);
+        assert_eq!(row("look", approval, Declared::ConsentRequired), asks);
+    }
+    assert_eq!(row("look", McpApproval::Prompt, Declared::Own), asks);
+    assert_eq!(row("free", McpApproval::Prompt, Declared::Own), ["allowed"; 5]);
+    let unknown = ToolUse::Mcp {
+        server: "other".into(),
+        name: "look".into(),
+        arguments: "{}".into(),
+        definition: Some(String::new()),
+    };
+    let unknown = requirement(&ToolPolicy::default(), &call(unknown), Declared::Own);
+    assert!(matches!(unknown, Requirement::Forbidden { .. }));
 }

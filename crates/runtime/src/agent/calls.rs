@@ -102,7 +102,7 @@ impl<'a> Calls<'a> {
         let bytes = match tool {
             ToolUse::Command { argv } => argv.iter().map(String::len).sum(),
             ToolUse::Patch { files } => files.iter().map(|file| file.change.path.len() + 64).sum(),
-            ToolUse::Mcp { server, name, arguments } => server.len() + name.len() + arguments.len(),
+            ToolUse::Mcp { server, name, arguments, .. } => server.len() + name.len() + arguments.len(),
             ToolUse::Other { name, input } => name.len() + input.len(),
         };
         let fits = self.told < MOST_TOLD && self.told_bytes + bytes <= MOST_TOLD_BYTES;

@@ -94,6 +94,7 @@ enum Work {
     Agent { name: String, model: Option<String> },
     Gate,
     Pipeline,
+    Mcp,
 }
 
 impl Work {
@@ -107,6 +108,7 @@ impl Work {
             StageWork::Agent(agent) => Self::Agent { name: agent.agent.clone(), model: agent.model.clone() },
             StageWork::Gate(_) => Self::Gate,
             StageWork::Pipeline(_) => Self::Pipeline,
+            StageWork::Mcp(_) => Self::Mcp,
         }
     }
 
@@ -116,6 +118,7 @@ impl Work {
             Self::Agent { .. } => "agent",
             Self::Gate => "gate",
             Self::Pipeline => "pipeline",
+            Self::Mcp => "mcp",
         }
     }
 }

@@ -87,6 +87,7 @@ pub(crate) fn pipeline(stages: Vec<Stage>) -> Pipeline {
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::MIN,
+        mcp_servers: Vec::new(),
         stages,
         source: PipelineSource::Repository,
     }

@@ -522,6 +522,15 @@ class JudgedEvent(TypedDict):
     type: "Literal['judged']"
 
 
+class McpServerView(TypedDict):
+    """An MCP server that is switched on."""
+
+    # SHA-256 of its definition there, without the values of variables and headers.
+    definition_sha256: "str"
+    # Its name in the person's Codex settings.
+    name: "str"
+
+
 class OutputBytes(TypedDict):
     """How many bytes were recorded."""
 
@@ -573,6 +582,8 @@ class PolicyView(TypedDict):
     accept_weaker_sandbox: "bool"
     # `never`, `on-request`, `untrusted` or `granular`.
     approval: "str"
+    # The MCP servers that are switched on.
+    mcp_servers: "list[McpServerView]"
     # How many rules are in force.
     rules: "int"
     # The sandbox of commands that name none; null when nobody said anything: none then.
@@ -1150,7 +1161,7 @@ RunStatusWord = Union[Literal["queued"], Literal["in_progress"], Literal["interr
 SourceWord = Union[Literal["repository"], Literal["built_in"]]
 
 # What a stage does.
-StageKind = Union[Literal["command"], Literal["agent"], Literal["gate"], Literal["pipeline"]]
+StageKind = Union[Literal["command"], Literal["agent"], Literal["gate"], Literal["pipeline"], Literal["mcp"]]
 
 # Where a stage stands.
 StageStatusWord = Union[Literal["pending"], Literal["running"], Literal["waiting"], Literal["succeeded"], Literal["failed"], Literal["skipped"], Literal["cancelled"]]

@@ -269,6 +269,7 @@ fn run_created(run: &RunId, stages: u32) -> Outcome<RunCreated> {
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::MIN,
+        mcp_servers: Vec::new(),
         stages,
         source: PipelineSource::BuiltIn,
     };

@@ -234,11 +234,12 @@ fn elicitation(id: &Value, params: &Value, context: &Context<'_>) -> Asked {
             server,
             name: shortened(&name, SHORT_LIMIT),
             arguments: meta.get("tool_params").map_or_else(|| "{}".to_owned(), Value::to_string),
+            definition: None,
         },
         _ => ToolUse::Other { name: format!("{server}/elicitation"), input: message.clone() },
     };
     let (size, item) = match &tool {
-        ToolUse::Mcp { server, name, arguments } => (arguments.len(), (context.mcp_item)(server, name)),
+        ToolUse::Mcp { server, name, arguments, .. } => (arguments.len(), (context.mcp_item)(server, name)),
         _ => (message.len(), None),
     };
     if size > TEXT_LIMIT {

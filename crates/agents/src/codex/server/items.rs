@@ -49,6 +49,7 @@ pub(super) fn call(item: &Value, recorder: &Recorder, line_whole: bool) -> Optio
                 server: shortened(field("server"), SHORT_LIMIT),
                 name: shortened(field("tool"), SHORT_LIMIT),
                 arguments: shortened(&arguments, TEXT_LIMIT),
+                definition: None,
             };
             call(tool, arguments.len() <= TEXT_LIMIT, false)
         }

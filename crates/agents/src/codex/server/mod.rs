@@ -15,7 +15,7 @@ use std::path::Path;
 pub use dialogue::CodexServerDialogue;
 
 use crate::dialogue::{Dialogue, Transcript};
-use crate::driver::{AgentRequest, Driver, Launch, PrepareError, check};
+use crate::driver::{AgentRequest, Driver, Launch, McpServers, PrepareError, check};
 use crate::program::{Program, find_codex};
 use crate::recorder::Recorder;
 
@@ -46,6 +46,9 @@ impl Driver for CodexAppServer {
         let mut argv = vec![OsString::from(path), "app-server".into()];
         for (key, value) in request.settings {
             argv.extend(["-c".into(), format!("{key}={value}").into()]);
+        }
+        for setting in request.mcp.into_iter().flat_map(McpServers::codex_settings) {
+            argv.extend(["-c".into(), setting.into()]);
         }
         argv.extend(request.extra_arguments.iter().cloned());
         Ok(Launch { argv, environment_additions })

@@ -41,7 +41,7 @@ pub(super) fn request(
 ) -> Result<StartRequest, CliError> {
     let in_codex_dialect = manner == Manner::Lines(Dialect::Codex);
     let options = policy_options(context, arguments, in_codex_dialect)?;
-    let policy = context.tool_policy(&options)?;
+    let policy = context.policy_for(&options, [])?;
     let earlier = match &arguments.verb {
         Some(ExecVerb::Resume(resume)) => Some(earlier(orchestrator, &resume.id)?),
         None => None,
@@ -102,6 +102,7 @@ fn pipeline(
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::MIN,
+        mcp_servers: Vec::new(),
         stages: vec![stage],
         source: PipelineSource::BuiltIn,
     })

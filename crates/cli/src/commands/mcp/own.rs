@@ -250,6 +250,7 @@ fn session(commands: &[String], timeout: Option<Duration>) -> Result<Pipeline, c
         tags: Vec::new(),
         guardrails_required: false,
         max_parallel: NonZeroU16::MIN,
+        mcp_servers: Vec::new(),
         stages: stages.collect::<Result<_, _>>()?,
         source: PipelineSource::BuiltIn,
     })
