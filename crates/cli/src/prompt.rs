@@ -33,6 +33,8 @@ pub(crate) struct Prompt<'a> {
     run: RunId,
     terminal: Option<File>,
     state: State,
+    /// The questions that the person was told of and that nobody has answered, as far as we know.
+    announced: Vec<Asked>,
     /// Whether questions came or went since we looked.
     stale: bool,
     typed: Vec<u8>,
@@ -47,6 +49,7 @@ enum State {
     Submitted(CommandKey),
 }
 
+#[derive(PartialEq, Eq)]
 struct Asked {
     stage: StageId,
     call: Option<CallId>,
@@ -69,19 +72,32 @@ impl<'a> Prompt<'a> {
         };
         let terminal = if for_people { open() } else { None };
         let (run, state) = (run.clone(), State::Idle);
-        Self { context, orchestrator, run, terminal, state, stale: false, typed: Vec::new() }
+        Self {
+            context,
+            orchestrator,
+            run,
+            terminal,
+            state,
+            announced: Vec::new(),
+            stale: false,
+            typed: Vec::new(),
+        }
     }
 
     /// Takes notice of an event that is shown to the person already.
     pub(crate) fn notice(&mut self, recorded: &Recorded) {
-        self.stale |= matches!(
-            recorded.event,
-            Event::QuestionAsked { .. }
-                | Event::QuestionAnswered { .. }
-                | Event::QuestionExpired { .. }
-                | Event::CallFinished { .. }
-                | Event::RunFinished { .. }
-        );
+        let asked =
+            |stage: &StageId, call: &Option<CallId>| Asked { stage: stage.clone(), call: call.clone() };
+        match &recorded.event {
+            Event::QuestionAsked { stage, call, .. } => self.announced.push(asked(stage, call)),
+            Event::QuestionAnswered { stage, call, .. } | Event::QuestionExpired { stage, call } => {
+                let gone = asked(stage, call);
+                self.announced.retain(|known| *known != gone);
+            }
+            Event::CallFinished { .. } | Event::RunFinished { .. } => {}
+            _ => return,
+        }
+        self.stale = true;
     }
 
     /// Asks what is to be asked, and takes what was typed. Never blocks; a terminal that fails, or that the
@@ -137,7 +153,9 @@ impl<'a> Prompt<'a> {
             say("\n")?;
             self.state = State::Idle;
         }
-        match (&self.state, open.first()) {
+        // The log may be ahead of what was shown; a question comes after its own line.
+        let told = |question: &&OpenQuestionView| self.announced.iter().any(|asked| asked.is(question));
+        match (&self.state, open.iter().find(told)) {
             (State::Idle, Some(question)) => self.ask(terminal, question),
             _ => Ok(()),
         }
