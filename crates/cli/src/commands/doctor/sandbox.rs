@@ -27,7 +27,7 @@ pub(crate) fn doctor_sandbox(context: &Context, accept_weaker: bool) -> Result<E
         None => Sandbox::new(Layers::none("`PATH` is not set")),
     };
     let scratch = std::env::temp_dir();
-    let mut data = Data::exact();
+    let mut data = if context.format == Format::Text { Data::styled() } else { Data::exact() };
     let (mut all_held, mut documents) = (true, Vec::new());
     if context.format == Format::Text {
         data.line(&format!("layers here: {}", listed(&sandbox.layers().names())));

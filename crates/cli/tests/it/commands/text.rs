@@ -143,14 +143,16 @@ fn on_a_terminal(project: &Workshop, arguments: &[&str], variables: &[(&str, &st
 #[test]
 fn colours_are_for_terminals_that_want_them() {
     let project = Workshop::new(PIPELINES);
-    for arguments in [vec!["start", "checks"], vec!["status"], vec!["start", "chekcs"], vec!["doctor"]] {
-        let coloured = on_a_terminal(&project, &arguments, &[]);
+    let commands: [&[&str]; 5] =
+        [&["start", "checks"], &["status"], &["start", "chekcs"], &["doctor"], &["doctor", "sandbox"]];
+    for arguments in commands {
+        let coloured = on_a_terminal(&project, arguments, &[]);
         assert!(coloured.contains('\u{1b}'), "{arguments:?}: {coloured:?}");
         for variables in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
-            let plain = on_a_terminal(&project, &arguments, &variables);
+            let plain = on_a_terminal(&project, arguments, &variables);
             assert!(!plain.contains('\u{1b}') && !plain.is_empty(), "{arguments:?} {variables:?}: {plain:?}");
         }
-        let piped = project.run(&arguments);
+        let piped = project.run(arguments);
         assert!(!format!("{}{}", piped.stdout, piped.stderr).contains('\u{1b}'), "{piped:?}");
     }
     let json = on_a_terminal(&project, &["status", "--json"], &[]);
