@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::fuzz::broken;
 use crate::talk::{Talk, Told};
 
 /// Holds a scripted agent and the folder it works in.
@@ -411,12 +412,7 @@ proptest! {
         changes in prop::collection::vec((0_usize..1500, any::<u8>()), 0..20),
         end in 0_usize..1500,
     ) {
-        let mut bytes = conversation().into_bytes();
-        for (place, byte) in changes {
-            let place = place.min(bytes.len() - 1);
-            bytes[place] = byte;
-        }
-        bytes.truncate(end);
+        let bytes = broken(&conversation(), &changes, end);
         let (report, _) = read(&[&bytes]);
         prop_assert!(serde_json::to_vec(&report).unwrap().len() < 1024 * 1024);
     }

@@ -1,5 +1,6 @@
 //! Claude Code's stream, as it is and as it must not be, without the program.
 
+use crate::fuzz::broken;
 use co_agents::{
     AgentObservation, AgentReport, ClaudeDialogue, ConsentDecision, ConsentRequest, Dialogue, FailureClass,
     Steered, Terminal, Transcript,
@@ -335,12 +336,7 @@ proptest! {
         changes in prop::collection::vec((0_usize..1500, any::<u8>()), 0..20),
         end in 0_usize..1500,
     ) {
-        let mut bytes = conversation().into_bytes();
-        for (place, byte) in changes {
-            let place = place.min(bytes.len() - 1);
-            bytes[place] = byte;
-        }
-        bytes.truncate(end);
+        let bytes = broken(&conversation(), &changes, end);
         let (report, _) = play(&[&bytes]);
         prop_assert!(serde_json::to_vec(&report).unwrap().len() < 1024 * 1024);
     }

@@ -85,3 +85,14 @@ fn a_report_stays_bounded_when_an_agent_never_stops() {
     assert_eq!(report.garbage_lines, 3000);
     assert!(size(&report) < REPORT_LIMIT, "{}", size(&report));
 }
+
+/// A conversation with some of its bytes changed, and cut short.
+pub(crate) fn broken(conversation: &str, changes: &[(usize, u8)], end: usize) -> Vec<u8> {
+    let mut bytes = conversation.as_bytes().to_vec();
+    for &(place, byte) in changes {
+        let place = place.min(bytes.len() - 1);
+        bytes[place] = byte;
+    }
+    bytes.truncate(end);
+    bytes
+}

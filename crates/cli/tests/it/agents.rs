@@ -12,7 +12,10 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Child;
 
-use co_testkit::{CodexHome, INSTALL_HINT, ModelServer, RecordedRequest, Script, Step, codex_program};
+use co_testkit::{
+    CLAUDE_INSTALL_HINT, ClaudeHome, CodexHome, INSTALL_HINT, ModelServer, RecordedRequest, Script, Step,
+    claude_program, codex_program,
+};
 use serde_json::Value;
 
 use crate::support::{PATIENCE, Project, wait_for};
@@ -83,6 +86,20 @@ fn the_run(project: &Project) -> String {
 #[expect(clippy::disallowed_methods, reason = "the agent's commands need the PATH of this machine")]
 fn path() -> OsString {
     std::env::var_os("PATH").expect("PATH is set")
+}
+
+/// A project in which `claude` is the real Claude Code in front of this model.
+fn with_claude(server: &ModelServer) -> (Project, ClaudeHome) {
+    let home = ClaudeHome::new(&server.root_url());
+    let claude = claude_program().expect(CLAUDE_INSTALL_HINT);
+    let mut project = Project::empty();
+    let mut search = claude.parent().unwrap().as_os_str().to_owned();
+    search.push(":");
+    search.push(path());
+    for (name, value) in home.environment(search) {
+        project.set(&name.to_string_lossy(), value);
+    }
+    (project, home)
 }
 
 /// The most memory that a process has held, in KiB.

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use co_testkit::{CLAUDE_INSTALL_HINT, ClaudeHome, ModelServer, Script, Step, claude_program, example};
+use co_testkit::{ModelServer, Script, Step, example};
 use serde_json::json;
 
-use super::{Bench, path, stage};
-use crate::support::{Project, wait_for};
+use super::{Bench, stage, with_claude};
+use crate::support::wait_for;
 
 const SECRET: &str = "quite-a-secret-value-4711";
 
@@ -58,15 +58,7 @@ fn claude_code_has_them_too_and_learns_no_secret() {
     let note = json!({"path": "note.txt"});
     let server =
         ModelServer::start(Script::new([Step::tool("mcp__files__read", &note), Step::message("Done.")]));
-    let home = ClaudeHome::new(&server.root_url());
-    let claude = claude_program().expect(CLAUDE_INSTALL_HINT);
-    let mut project = Project::empty();
-    let mut search = claude.parent().unwrap().as_os_str().to_owned();
-    search.push(":");
-    search.push(path());
-    for (name, value) in home.environment(search) {
-        project.set(&name.to_string_lossy(), value);
-    }
+    let (project, home) = with_claude(&server);
     project.write_pipelines(&one("claude"));
     project.repository().write("note.txt", "forty-two apples\n");
     project.repository().commit("a note");

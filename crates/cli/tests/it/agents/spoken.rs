@@ -3,12 +3,10 @@
 
 use std::process::Child;
 
-use co_testkit::{
-    AcpAction, AcpScript, CLAUDE_INSTALL_HINT, ClaudeHome, ModelServer, Script, Step, claude_program, example,
-};
+use co_testkit::{AcpAction, AcpScript, ModelServer, Script, Step, example};
 use serde_json::{Value, json};
 
-use super::{Bench, path, peak_memory, stage, the_run, touch, user_messages, wait_until_gone};
+use super::{Bench, peak_memory, stage, the_run, touch, user_messages, wait_until_gone, with_claude};
 use crate::calls::{answer, calls, question};
 use crate::support::{PATIENCE, Project, wait_for};
 
@@ -215,15 +213,7 @@ fn under_never_nobody_is_asked() {
 fn claude_code_is_answered_too() {
     for (word, made) in [("yes", true), ("no", false)] {
         let server = ModelServer::start(Script::new([Step::shell("touch made"), Step::message("Done.")]));
-        let home = ClaudeHome::new(&server.root_url());
-        let claude = claude_program().expect(CLAUDE_INSTALL_HINT);
-        let mut project = Project::empty();
-        let mut search = claude.parent().unwrap().as_os_str().to_owned();
-        search.push(":");
-        search.push(path());
-        for (name, value) in home.environment(search) {
-            project.set(&name.to_string_lossy(), value);
-        }
+        let (project, _home) = with_claude(&server);
         project.write_pipelines(&one("claude"));
         project.repository().commit("pipelines");
         let (mut child, run) = start(&project);
