@@ -351,7 +351,7 @@ pub(crate) enum Scope {
     Once,
     /// The same thing in this run and its resumes.
     Run,
-    /// The same thing in the runs one program serves until it ends.
+    /// The same thing in this terminal, or the session that `CODEX_ORCHESTRATOR_SESSION` names, for a day.
     Session,
     /// The same thing in every run of the task, for a day.
     Task,

@@ -15,7 +15,7 @@ pub struct Context<'c> {
     pub run: &'c RunId,
     /// The run's task.
     pub task: &'c TaskId,
-    /// The session that serves the run, if it is one.
+    /// The session in which the run was started, if that is known.
     pub session: Option<&'c str>,
 }
 
