@@ -10,12 +10,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use co_log::{Settlement, Submitted};
 use co_model::{CallId, Command, CommandKey, Envelope, Event, GrantScope, Recorded, RunId, StageId, Verdict};
+use co_process::is_in_foreground;
 use co_runtime::Orchestrator;
 use co_views::{OpenQuestionView, open_questions};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::process::getpgrp;
-use rustix::termios::{QueueSelector, isatty, tcflush, tcgetpgrp};
+use rustix::termios::{QueueSelector, isatty, tcflush};
 
 use crate::args::Format;
 use crate::context::Context;
@@ -120,10 +120,8 @@ impl<'a> Prompt<'a> {
         if std::mem::take(&mut self.stale) {
             self.look(terminal)?;
         }
-        // A reader in the background would be stopped.
-        let in_foreground = tcgetpgrp(terminal)? == getpgrp();
         if matches!(self.state, State::Asking(_))
-            && in_foreground
+            && is_in_foreground(terminal)?
             && let Some(line) = self.line(terminal)?
         {
             self.heard(&line)?;

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use rustix::process::getpid;
 
-use crate::platform;
+use crate::{platform, sys};
 
 /// One process, for good: a pid is reused, a pid with its start time and boot is not.
 ///
@@ -82,11 +83,19 @@ pub fn current_process() -> io::Result<ProcessIdentity> {
 }
 
 /// The process that leads the caller's session: of a terminal, the login or the shell in it; none when it
-/// is gone, because another session may get its number.
+/// is gone, because another session may get its number, or when it is outside the pid namespace.
 pub fn session_leader() -> Option<ProcessIdentity> {
-    let pid = rustix::process::getsid(None).ok()?.as_raw_pid();
+    let pid = Some(sys::session()).filter(|&pid| pid > 0)?;
     let start_time = platform::running_since(pid)?;
     Some(ProcessIdentity { pid, start_time, boot_id: platform::boot_id().ok()? })
+}
+
+/// Whether the caller may read from `terminal` now: a process in the background would be stopped.
+///
+/// # Errors
+/// When it is not the caller's controlling terminal.
+pub fn is_in_foreground(terminal: impl AsFd) -> io::Result<bool> {
+    Ok(sys::foreground_group(terminal.as_fd())? == sys::process_group())
 }
 
 /// Finds the running processes whose environment holds exactly `name=value`; never init, never the caller.

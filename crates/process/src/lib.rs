@@ -51,8 +51,8 @@ pub use capture::LogWriter;
 pub use excerpt::{Excerpt, HEAD_BYTES, TAIL_BYTES, plain_text};
 pub use handover::{Handover, HandoverError};
 pub use identity::{
-    ParseIdentityError, ProcessIdentity, SurvivorsError, current_process, find_marked, kill_all,
-    kill_all_marked, session_leader,
+    ParseIdentityError, ProcessIdentity, SurvivorsError, current_process, find_marked, is_in_foreground,
+    kill_all, kill_all_marked, session_leader,
 };
 pub use live::{InputError, LiveInput, OFFER_BYTES, QUEUE_BYTES, Signal};
 pub use output_log::{Chunk, Follower, OutputLog, Stream, StreamReader, read_stream};

@@ -1,17 +1,39 @@
 //! The few system calls for which no safe wrapper exists.
 //!
-//! Everything here is used by the zygote, the supervisors and the leaders between `fork` and `exec`. All of
-//! them have one thread, so ordinary Rust, allocation included, is sound in the children.
+//! What forks and executes is used by the zygote, the supervisors and the leaders between `fork` and `exec`. All
+//! of them have one thread, so ordinary Rust, allocation included, is sound in the children.
 #![expect(unsafe_code, reason = "fork, exec and signal dispositions have no safe form")]
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::ptr;
 
 use rustix::process::Pid;
 
 use crate::platform;
+
+/// The caller's session; 0 when its leader is outside the pid namespace, as for the first process of a
+/// container. Safe wrappers take that number for a pid, which is never 0.
+pub(crate) fn session() -> i32 {
+    // SAFETY: takes a number; 0 means the caller, for whom it cannot fail.
+    unsafe { libc::getsid(0) }
+}
+
+/// The caller's process group, 0 when its leader is outside the pid namespace.
+pub(crate) fn process_group() -> i32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::getpgrp() }
+}
+
+/// The process group that may read from `terminal`, 0 when its leader is outside the pid namespace.
+pub(crate) fn foreground_group(terminal: BorrowedFd<'_>) -> io::Result<i32> {
+    // SAFETY: the descriptor is open for as long as it is borrowed.
+    match unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) } {
+        -1 => Err(io::Error::last_os_error()),
+        group => Ok(group),
+    }
+}
 
 /// Which side of a `fork` we are on.
 pub(crate) enum Fork {

@@ -86,6 +86,19 @@ fn another_terminal_is_another_session() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn in_a_container_without_a_session_leader_one_is_asked_and_answers() {
+    let project = project(&same_thing_asked(1));
+    let terminal = Terminal::in_container(&project, &["start", "p"]);
+    let screen = terminal.shows(&["? s1", "[y]es, once", "›"]);
+    assert!(!screen.contains("[s]ession"), "there is none to remember it for:\n{screen}");
+    terminal.keys("y\n");
+    succeeded(&terminal.end());
+    assert_eq!(sources(&project), ["prompt"]);
+    assert_eq!(lines(&project, "done"), 1);
+}
+
+#[test]
 fn what_was_typed_before_the_question_does_not_answer_it() {
     let project = project(
         r#"[{ "id": "p", "stages": [

@@ -93,7 +93,18 @@ impl Project {
     /// The program with these arguments, not started yet.
     #[expect(clippy::disallowed_methods, reason = "tests drive the program as a user's shell would")]
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_codex-orchestrator"));
+        self.program(env!("CARGO_BIN_EXE_codex-orchestrator"), arguments)
+    }
+
+    /// The command, in a pid namespace that it did not make.
+    pub(crate) fn contained(&self, arguments: &[&str]) -> Command {
+        let around = ["--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        let around = around.iter().copied().chain([env!("CARGO_BIN_EXE_codex-orchestrator")]);
+        self.program("unshare", &around.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.root())

@@ -67,9 +67,18 @@ fn cells(number: u16) -> NonZeroU16 {
 
 impl Terminal {
     pub(crate) fn start(project: &Project, arguments: &[&str]) -> Self {
+        Self::of(project, &project.command(arguments))
+    }
+
+    /// The program as the first process of a container has it: the leaders of its session and of its group are
+    /// in another namespace, so both have the number 0.
+    pub(crate) fn in_container(project: &Project, arguments: &[&str]) -> Self {
+        Self::of(project, &project.contained(arguments))
+    }
+
+    fn of(project: &Project, command: &std::process::Command) -> Self {
         let (pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(30, 100)).unwrap();
-        let command = project.command(arguments);
         let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
         let child = pty_process::blocking::Command::new(command.get_program())
             .args(command.get_args())
