@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::console::say;
+use crate::product::build_orchestrator;
 use crate::program::{Program, ProgramError};
 use crate::types::{self, Language, Unknown};
 
@@ -85,27 +86,10 @@ pub enum CodegenError {
 /// # Errors
 /// [`CodegenError`]; in [`Mode::Check`] also when a file is out of date.
 pub fn run(root: &Path, mode: Mode) -> Result<(), CodegenError> {
-    let program = build_program(root).map_err(CodegenError::Build)?;
+    let program = build_orchestrator(root).map_err(CodegenError::Build)?;
     let mut files = printed(GENERATED, &program)?;
     files.extend(typed(&program)?);
     settle(files, root, mode)
-}
-
-/// Builds the orchestrator and returns the path of the executable, wherever the target folder is.
-pub(crate) fn build_program(root: &Path) -> Result<PathBuf, ProgramError> {
-    let messages = Program::cargo()
-        .args(["build", "--quiet", "--package", "codex-orchestrator", "--bin", "codex-orchestrator"])
-        .arg("--message-format=json-render-diagnostics")
-        .directory(root)
-        .output()?;
-    let built = cargo_metadata::Message::parse_stream(messages.as_slice())
-        .filter_map(Result::ok)
-        .filter_map(|message| match message {
-            cargo_metadata::Message::CompilerArtifact(artifact) => artifact.executable,
-            _ => None,
-        })
-        .last();
-    Ok(built.map_or_else(|| root.join("target/debug/codex-orchestrator"), Into::into))
 }
 
 /// What the program prints.

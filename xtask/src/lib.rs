@@ -8,6 +8,7 @@ pub mod check;
 pub mod codegen;
 pub mod console;
 pub mod packages;
+mod product;
 pub mod program;
 pub mod real_projects;
 pub mod test;

@@ -185,6 +185,8 @@ pub fn ensure_python_packages(root: &Path) -> Result<(), InstallError> {
 
 /// Installs a cargo subcommand if there is none of that name.
 ///
+/// Not optimised: what such a tool then takes longer is seconds, what optimising it takes is minutes.
+///
 /// # Errors
 /// [`InstallError::Installer`] when cargo fails to install it.
 pub fn ensure_cargo_tool(tool: &CargoTool) -> Result<(), InstallError> {
@@ -193,7 +195,7 @@ pub fn ensure_cargo_tool(tool: &CargoTool) -> Result<(), InstallError> {
     }
     say(&format!("installing cargo-{} {}; this is done once", tool.name, tool.version));
     Program::cargo()
-        .args(["install", &format!("cargo-{}", tool.name), "--locked", "--version", tool.version])
+        .args(["install", &format!("cargo-{}", tool.name), "--locked", "--debug", "--version", tool.version])
         .run()
         .map_err(|source| InstallError::Installer { what: format!("cargo-{}", tool.name), source })
 }

@@ -4,6 +4,7 @@ use crate::packages::{
     InstallError, NEXTEST, ensure_cargo_tool, ensure_npm_packages, ensure_python_packages,
     ensure_system_programs,
 };
+use crate::product::build_programs;
 use crate::program::{Program, ProgramError};
 use crate::workspace_root;
 
@@ -29,7 +30,7 @@ pub fn run(arguments: &[String]) -> Result<(), TestError> {
     ensure_python_packages(&root)?;
     ensure_cargo_tool(&NEXTEST)?;
     // Tests of one room start the programs of another: the orchestrator itself, the fake agent.
-    Program::cargo().args(["build", "--workspace", "--bins", "--examples"]).directory(&root).run()?;
+    build_programs(&root)?;
     Program::cargo()
         .args(["nextest", "run", "--workspace"])
         .args(arguments)

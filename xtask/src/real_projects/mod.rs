@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use self::obtain::ObtainError;
 use self::table::{Ends, PROJECTS, Project};
-use crate::codegen::build_program;
 use crate::console::{say, say_error};
+use crate::product::build_orchestrator;
 use crate::program::{Program, ProgramError};
 use crate::workspace_root;
 
@@ -65,7 +65,7 @@ enum JudgeError {
 /// [`RealProjectsError`] when the program cannot be built or a project is not as expected.
 pub fn run() -> Result<(), RealProjectsError> {
     let root = workspace_root();
-    let program = build_program(&root).map_err(RealProjectsError::Build)?;
+    let program = build_orchestrator(&root).map_err(RealProjectsError::Build)?;
     let place = root.join("target/real-projects");
     let mut unexpected = Vec::new();
     for project in PROJECTS {

@@ -91,7 +91,6 @@ impl Project {
     }
 
     /// The program with these arguments, not started yet.
-    #[expect(clippy::disallowed_methods, reason = "tests drive the program as a user's shell would")]
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.program(env!("CARGO_BIN_EXE_codex-orchestrator"), arguments)
     }
@@ -103,6 +102,7 @@ impl Project {
         self.program("unshare", &around.chain(arguments.iter().copied()).collect::<Vec<_>>())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "tests drive the program as a user's shell would")]
     fn program(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command

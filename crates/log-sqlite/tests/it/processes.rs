@@ -195,21 +195,17 @@ fn a_full_disk_is_named_and_loses_nothing() {
     let folder = new_path();
     std::fs::create_dir_all(&folder).unwrap();
     // The mount is seen by the child alone and goes away with it.
-    let mount = r#"mount -t tmpfs -o size=600k none "$1" || exit 77; exec "$2" --exact processes::filler --ignored --nocapture"#;
+    let mount = r#"mount -t tmpfs -o size=600k none "$1" && exec "$2" --exact processes::filler --ignored --nocapture"#;
     #[expect(clippy::disallowed_methods, reason = "the room that starts programs is above this one")]
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "/bin/sh", "-c", mount, "sh"]);
     command.arg(&folder).arg(std::env::current_exe().unwrap());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let Ok(mut child) = command.spawn() else { return };
+    let mut child = command.spawn().unwrap();
     let line = format!("0 {}\n", folder.join("orchestrator.db").display());
     // A child that could not mount does not read it.
     child.stdin.take().unwrap().write_all(line.as_bytes()).ok();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    if !said.contains("running 1 test") {
-        eprintln!("not tested: no mount namespace here: {}", String::from_utf8_lossy(&output.stderr));
-        return;
-    }
     assert!(said.contains(&format!("{MARK}full")), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
