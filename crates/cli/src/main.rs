@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use co_process::{Entry, Spawner};
 
 use args::{
     AgentsCommand, ApprovalsCommand, Arguments, Command, ConfigCommand, DoctorArguments, DoctorCheck,
@@ -39,12 +40,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    // Forked before any thread exists: what it starts is contained even when we are killed.
     let spawner = match &arguments.command {
         Command::Start(_) | Command::Resume(_) | Command::Retry(_) | Command::Exec(_) => {
-            match co_process::Spawner::fork() {
+            match fork_spawner() {
                 Ok(spawner) => Some(spawner),
-                Err(error) => return failed(&CliError::of(Exit::Setup, &error)),
+                Err(error) => return failed(&error),
             }
         }
         Command::Mcp(McpCommand::Own) | Command::Session(SessionCommand::Host) => {
@@ -72,7 +72,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments, spawner: Option<co_process::Spawner>, notes: Notes) -> Result<Exit, CliError> {
+/// Forks what starts every program, before any thread exists: what it starts is contained even when we are killed.
+fn fork_spawner() -> Result<Spawner, CliError> {
+    // The first stage of a sandbox is this program again: forked already, it need not be executed.
+    let sandbox = Entry { word: co_sandbox::inner::ENTRY, run: co_sandbox::inner::enter_forked };
+    Spawner::fork_with(sandbox).map_err(|error| CliError::of(Exit::Setup, &error))
+}
+
+fn run(arguments: Arguments, spawner: Option<Spawner>, notes: Notes) -> Result<Exit, CliError> {
     let Arguments { global, command } = arguments;
     let format = global.format();
     match command {

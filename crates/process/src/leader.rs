@@ -1,7 +1,8 @@
 //! The last steps of a leader, between `fork` and `exec`.
 //!
 //! Runs in a process with one thread and never returns: the program replaces it, or it reports the step that
-//! failed through a pipe that a successful `exec` closes.
+//! failed through a pipe that a successful `exec` closes. Where the program is our own at its [`crate::Entry`],
+//! it goes on as that instead.
 
 use std::ffi::CString;
 use std::io::{self, Write as _};
@@ -9,6 +10,7 @@ use std::os::fd::AsFd as _;
 
 use rustix::process::Pid;
 
+use crate::entry::OwnProgram;
 use crate::supervisor::Handover;
 use crate::wire::{Launch, Step};
 use crate::{platform, sys, zygote};
@@ -24,9 +26,18 @@ pub(crate) struct StartFailure {
 }
 
 /// Becomes the program, or writes the failure to `failures` and ends.
-pub(crate) fn main(launch: &Launch, handover: &Handover, supervisor: Pid, mut failures: io::PipeWriter) -> ! {
+pub(crate) fn main(
+    launch: &Launch,
+    own: Option<&OwnProgram>,
+    handover: &Handover,
+    supervisor: Pid,
+    mut failures: io::PipeWriter,
+) -> ! {
     let failure = match prepare(launch, handover, supervisor) {
-        Ok(()) => execute(launch),
+        Ok(()) => match own.filter(|own| own.is_meant_by(launch)) {
+            Some(own) => own.become_it(launch),
+            None => execute(launch),
+        },
         Err(failure) => failure,
     };
     let mut message = vec![failure.step.to_byte()];

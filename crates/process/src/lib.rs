@@ -30,6 +30,7 @@ compile_error!("co-process needs a Unix: process groups, sockets that pass descr
 mod capture;
 mod channels;
 mod clock;
+mod entry;
 mod excerpt;
 mod handover;
 mod identity;
@@ -48,6 +49,7 @@ mod wire;
 mod zygote;
 
 pub use capture::LogWriter;
+pub use entry::Entry;
 pub use excerpt::{Excerpt, HEAD_BYTES, TAIL_BYTES, plain_text};
 pub use handover::{Handover, HandoverError};
 pub use identity::{

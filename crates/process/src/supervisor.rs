@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, wait};
 
+use crate::entry::OwnProgram;
 use crate::platform::{self, Descendants};
 use crate::wire::{FrameBuffer, Launch, Notice, Order, Received, Step, send_frame};
 use crate::zygote::ChildBell;
@@ -30,12 +31,12 @@ pub(crate) struct Handover {
 }
 
 /// Runs one program to the end of its last descendant.
-pub(crate) fn main(handover: Handover, bell: &ChildBell) -> ! {
+pub(crate) fn main(handover: Handover, own: Option<&OwnProgram>, bell: &ChildBell) -> ! {
     // The zygote catches panics for us: we are below its frames.
-    sys::exit_now(i32::from(supervise(handover, bell).is_err()))
+    sys::exit_now(i32::from(supervise(handover, own, bell).is_err()))
 }
 
-fn supervise(handover: Handover, bell: &ChildBell) -> io::Result<()> {
+fn supervise(handover: Handover, own: Option<&OwnProgram>, bell: &ChildBell) -> io::Result<()> {
     // A session of our own: a signal to the zygote's group is not meant for us.
     rustix::process::setsid()?;
     platform::adopt_orphans();
@@ -48,9 +49,9 @@ fn supervise(handover: Handover, bell: &ChildBell) -> io::Result<()> {
     }
 
     let (reader, writer) = io::pipe()?;
-    let own = getpid();
+    let supervisor = getpid();
     match sys::fork() {
-        Ok(sys::Fork::Child) => leader::main(&launch, &handover, own, writer),
+        Ok(sys::Fork::Child) => leader::main(&launch, own, &handover, supervisor, writer),
         Ok(sys::Fork::Parent(leader)) => {
             drop(writer);
             let Handover { control, stdin, stdout, stderr } = handover;

@@ -4,9 +4,10 @@
 //! of them have one thread, so ordinary Rust, allocation included, is sound in the children.
 #![expect(unsafe_code, reason = "fork, exec and signal dispositions have no safe form")]
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
 
 use rustix::process::Pid;
@@ -101,10 +102,25 @@ pub(crate) fn default_signals() {
     }
 }
 
+/// Gives the process exactly these variables, each `name=value`.
+pub(crate) fn set_environment(variables: &[CString]) {
+    for (name, _) in std::env::vars_os() {
+        // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+    for variable in variables {
+        let bytes = variable.as_bytes();
+        let Some(at) = bytes.iter().position(|&byte| byte == b'=') else { continue };
+        let (name, value) = (OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]));
+        // SAFETY: as above.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
 /// Closes one descriptor by number.
 pub(crate) fn close(fd: RawFd) {
-    // SAFETY: only the zygote calls this, for descriptors inherited from the program whose owners live in the
-    // program's memory image and are never dropped in the zygote.
+    // SAFETY: only forks call this, for descriptors inherited from their parent, whose owners are never dropped in
+    // the fork.
     unsafe { libc::close(fd) };
 }
 

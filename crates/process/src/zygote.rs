@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 
+use crate::entry::OwnProgram;
 use crate::platform::{self, Descendants};
 use crate::supervisor::{self, Handover};
 use crate::wire::{Launch, Notice, Step, send_frame};
@@ -50,16 +51,16 @@ pub(crate) const DEAF_TO: [i32; 8] = [
 const STRAY_LOOK: Duration = Duration::from_millis(10);
 
 /// Serves until the program has ended and everything it started is gone.
-pub(crate) fn main(socket: UnixStream) -> ! {
+pub(crate) fn main(socket: UnixStream, own: Option<OwnProgram>) -> ! {
     // The caller's frames are below us on the stack: a panic must not unwind into a second copy of the program.
-    let code = match catch_unwind(AssertUnwindSafe(|| serve(socket))) {
+    let code = match catch_unwind(AssertUnwindSafe(|| serve(socket, own))) {
         Ok(Ok(())) => 0,
         Ok(Err(_)) | Err(_) => 1,
     };
     sys::exit_now(code)
 }
 
-fn serve(socket: UnixStream) -> io::Result<()> {
+fn serve(socket: UnixStream, own: Option<OwnProgram>) -> io::Result<()> {
     // Fails only for a process that leads a group already, and then the group is its own.
     let _ = rustix::process::setsid();
     sys::default_signals();
@@ -72,6 +73,7 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     let bell = ChildBell::hang()?;
     Zygote {
         socket: Some(socket),
+        own,
         bell,
         supervisors: HashSet::new(),
         strays: Descendants::new(),
@@ -123,6 +125,8 @@ impl ChildBell {
 struct Zygote {
     /// `None` once the program is gone.
     socket: Option<UnixStream>,
+    /// What need not be executed, because it is us.
+    own: Option<OwnProgram>,
     bell: ChildBell,
     supervisors: HashSet<Pid>,
     strays: Descendants,
@@ -206,7 +210,8 @@ impl Zygote {
                 // The bell's own end is inherited: the supervisor hangs another.
                 let Ok(bell) = ChildBell::hang() else { sys::exit_now(1) };
                 std::mem::replace(&mut self.bell, bell).take_down();
-                supervisor::main(Handover { control: control.into(), stdin, stdout, stderr }, &self.bell)
+                let handover = Handover { control: control.into(), stdin, stdout, stderr };
+                supervisor::main(handover, self.own.as_ref(), &self.bell)
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! The spawner must be forked before any thread exists, which a test harness cannot promise; so each test starts
 //! this program, tells it what to run, and watches from outside. What happens is printed as lines of JSON.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{BufRead as _, Write as _};
@@ -11,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use co_process::{
-    Capture, Epilogue, InputError, LeaderExit, Limits, LiveInput, Observer, ProcessIdentity, Program, Report,
-    RunError, Shutdown, Signal, Spawner, Stdin, StopSignal, Stream, StreamStats, Terminal, run,
+    Capture, Entry, Epilogue, InputError, LeaderExit, Limits, LiveInput, Observer, ProcessIdentity, Program,
+    Report, RunError, Shutdown, Signal, Spawner, Stdin, StopSignal, Stream, StreamStats, Terminal, run,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -57,9 +58,16 @@ fn one() -> usize {
     1
 }
 
+/// The part of this program that is entered without executing it.
+const LOOK: Entry = Entry { word: "look", run: look };
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let spawner = Spawner::fork()?;
-    let path = std::env::args_os().nth(1).ok_or("the file of a scenario is wanted")?;
+    let mut arguments = std::env::args_os().skip(1);
+    let path = arguments.next().ok_or("the file of a scenario is wanted")?;
+    if path == LOOK.word {
+        std::process::exit((LOOK.run)(&arguments.collect::<Vec<_>>()).into());
+    }
+    let spawner = Spawner::fork_with(LOOK)?;
     let scenario: Scenario = serde_json::from_slice(&std::fs::read(path)?)?;
     if let Some(argv) = &scenario.epilogue {
         let env = scenario.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -88,6 +96,37 @@ fn main() -> Result<(), Box<dyn Error>> {
         spawner.shutdown()?;
     }
     Ok(())
+}
+
+/// Says all that a program can see of how it was started, then ends with the code or the signal that its first
+/// argument names.
+fn look(arguments: &[OsString]) -> u8 {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let status = read("/proc/self/status");
+    let field = |name: &str| status.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+    let text = |text: &OsString| text.to_string_lossy().into_owned();
+    let environment: BTreeMap<String, String> =
+        std::env::vars_os().map(|(name, value)| (text(&name), text(&value))).collect();
+    let descriptors = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    // The one that lists them is among them.
+    let descriptors: BTreeSet<String> = descriptors.map(|entry| text(&entry.file_name())).collect();
+    let pid = rustix::process::getpid();
+    say(&json!({
+        "name": read("/proc/self/comm").trim(),
+        "arguments": arguments.iter().map(text).collect::<Vec<_>>(),
+        "environment": environment,
+        "directory": std::env::current_dir().ok(),
+        "descriptors": descriptors,
+        "leads": rustix::process::getsid(None) == Ok(pid) && rustix::process::getpgrp() == pid,
+        "signals": [field("SigBlk"), field("SigIgn")],
+        "threads": field("Threads"),
+        "dies_with_parent": format!("{:?}", rustix::process::parent_process_death_signal()),
+    }));
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("kill") => drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM)),
+        code => return code.and_then(|code| code.parse().ok()).unwrap_or_default(),
+    }
+    0
 }
 
 /// Takes orders from standard input.

@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 
 mod containment;
+mod entry;
 mod exits;
 mod handover;
 mod live;

@@ -12,7 +12,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat};
@@ -23,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arena::{Aims, MARKER};
 use super::table::{SURVIVOR, suite};
-use crate::inner::BRIDGE_PORT;
+use crate::inner::{BRIDGE_PORT, FAILURE, SUCCESS};
 use crate::sys::{Disposition, call, set_disposition};
 
 /// How long a connection may take to be refused.
@@ -38,10 +37,10 @@ pub(super) struct Line {
 }
 
 /// Makes every attempt whose name is in the arguments after the aims.
-pub(crate) fn attempt_all(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub(crate) fn attempt_all(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     let Some(aims) = arguments.next().and_then(|json| serde_json::from_slice::<Aims>(json.as_bytes()).ok())
     else {
-        return ExitCode::FAILURE;
+        return FAILURE;
     };
     // A terminal that is closed again hangs up on whoever made it theirs.
     set_disposition(&[libc::SIGHUP], Disposition::Ignore);
@@ -52,12 +51,12 @@ pub(crate) fn attempt_all(mut arguments: impl Iterator<Item = OsString>) -> Exit
             Err(error) => (true, error.to_string()),
         };
         let line = Line { name: escape.name.to_owned(), held, observed };
-        let Ok(text) = serde_json::to_string(&line) else { return ExitCode::FAILURE };
+        let Ok(text) = serde_json::to_string(&line) else { return FAILURE };
         if writeln!(io::stdout(), "{text}").is_err() {
-            return ExitCode::FAILURE;
+            return FAILURE;
         }
     }
-    ExitCode::SUCCESS
+    SUCCESS
 }
 
 fn attempt(name: &str, aims: &Aims) -> io::Result<String> {

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use rustix::process::{
     DumpableBehavior, Signal, WaitOptions, WaitStatus, set_dumpable_behavior,
@@ -21,7 +21,7 @@ use rustix::thread::{
 };
 
 use super::launch::{Ending, FOR_THE_PROGRAM, REPORT_VARIABLE, STARTED};
-use super::{SETUP_FAILED, bridge, fail, landlock, syscalls};
+use super::{SETUP_FAILED, SUCCESS, bridge, fail, landlock, syscalls};
 use crate::plan::Reach;
 use crate::sys::{Disposition, adopt, set_disposition};
 
@@ -61,7 +61,7 @@ impl ConfineError {
     }
 }
 
-pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     match Confinement::parse(&mut arguments) {
         Some(confinement) if confinement.init => watch_over(&confinement, arguments),
         Some(confinement) => become_program(&confinement, arguments),
@@ -109,7 +109,7 @@ fn give_up_capabilities() -> Result<(), ConfineError> {
     set_capabilities(None, sets).map_err(ConfineError::at("give up capabilities"))
 }
 
-fn become_program(confinement: &Confinement, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+fn become_program(confinement: &Confinement, arguments: impl Iterator<Item = OsString>) -> u8 {
     let argv: Vec<OsString> = arguments.collect();
     match confinement.apply() {
         Ok(()) => {
@@ -119,7 +119,7 @@ fn become_program(confinement: &Confinement, arguments: impl Iterator<Item = OsS
     }
 }
 
-fn watch_over(confinement: &Confinement, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+fn watch_over(confinement: &Confinement, arguments: impl Iterator<Item = OsString>) -> u8 {
     let argv: Vec<OsString> = arguments.collect();
     match prepare(confinement) {
         Ok(report) => start_and_reap(&argv, report),
@@ -149,7 +149,7 @@ fn report_descriptor() -> Option<i32> {
     std::env::var(REPORT_VARIABLE).ok()?.parse().ok().filter(|&descriptor| descriptor > 2)
 }
 
-fn start_and_reap(argv: &[OsString], mut report: File) -> ExitCode {
+fn start_and_reap(argv: &[OsString], mut report: File) -> u8 {
     // From the answer on, signals are for the program alone. A launcher that is gone takes us with it.
     drop(report.write_all(&STARTED).and_then(|()| report.read_exact(&mut [0; Ending::BYTES])));
     let spawned = match program(argv).spawn() {
@@ -161,11 +161,11 @@ fn start_and_reap(argv: &[OsString], mut report: File) -> ExitCode {
         Err(error) => start_failure(argv.first(), &error),
     };
     drop(report.write_all(&Ending::Code(code).encode()));
-    ExitCode::from(code)
+    code
 }
 
 /// Waits for the program, tells its end, and stays until nothing that it started is left.
-fn reap(program: u32, report: File) -> ExitCode {
+fn reap(program: u32, report: File) -> u8 {
     let mut report = Some(report);
     loop {
         match wait(WaitOptions::empty()) {
@@ -176,7 +176,7 @@ fn reap(program: u32, report: File) -> ExitCode {
                     drop(report.write_all(&ending(status).encode()));
                 }
             }
-            Err(rustix::io::Errno::CHILD) => return ExitCode::SUCCESS,
+            Err(rustix::io::Errno::CHILD) => return SUCCESS,
             Ok(_) | Err(_) => {}
         }
     }
@@ -218,11 +218,11 @@ fn report_start_failure(
     name: Option<&OsString>,
     error: &io::Error,
     in_shell: impl FnOnce() -> io::Error,
-) -> ExitCode {
+) -> u8 {
     if error.raw_os_error() == Some(libc::ENOEXEC) {
-        return ExitCode::from(start_failure(name, &in_shell()));
+        return start_failure(name, &in_shell());
     }
-    ExitCode::from(start_failure(name, error))
+    start_failure(name, error)
 }
 
 /// Says why the program did not start; returns the exit code that shells use for it.

@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -57,7 +57,7 @@ impl Ending {
     }
 }
 
-pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     if arguments.next().is_none_or(|separator| separator != "--") {
         return fail("the launcher was called without a command", SETUP_FAILED);
     }
@@ -79,7 +79,7 @@ fn start(mut arguments: impl Iterator<Item = OsString>) -> io::Result<(Child, Un
     Ok((child, report))
 }
 
-fn follow(mut child: Child, mut report: UnixStream) -> ExitCode {
+fn follow(mut child: Child, mut report: UnixStream) -> u8 {
     let is_starting = Arc::new(AtomicBool::new(true));
     for signal in FOR_THE_PROGRAM {
         // Without it the signal stays ignored, and whoever sent it has to insist.
@@ -98,13 +98,13 @@ fn follow(mut child: Child, mut report: UnixStream) -> ExitCode {
     }
     match message.and_then(Ending::decode) {
         // What is left in the sandbox lives on, or ends, without us: as it would without a sandbox.
-        Some(Ending::Code(code)) => ExitCode::from(code),
+        Some(Ending::Code(code)) => code,
         Some(Ending::Signal(signal)) => die_of(signal.into()),
         // The program never ran, or everything was killed from outside.
         None => match child.wait().map(|status| (status.code(), status.signal())) {
             Ok((_, Some(signal))) => die_of(signal),
             Ok((Some(code), None)) if code >= SETUP_FAILED.into() => {
-                ExitCode::from(u8::try_from(code).unwrap_or(SETUP_FAILED))
+                u8::try_from(code).unwrap_or(SETUP_FAILED)
             }
             _ => fail("bubblewrap could not build the sandbox", SETUP_FAILED),
         },
@@ -112,7 +112,7 @@ fn follow(mut child: Child, mut report: UnixStream) -> ExitCode {
 }
 
 /// Ends as the program did, without a second core file.
-fn die_of(signal: i32) -> ExitCode {
+fn die_of(signal: i32) -> u8 {
     // Without the limit there would be a core file of this stage, no more.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     set_disposition(&[signal], Disposition::Default);
@@ -121,5 +121,5 @@ fn die_of(signal: i32) -> ExitCode {
         let _ = kill_process(own, named);
     }
     // A signal without a default that ends: the shell's way to say it.
-    ExitCode::from(u8::try_from(128 + signal).unwrap_or(SETUP_FAILED))
+    u8::try_from(128 + signal).unwrap_or(SETUP_FAILED)
 }

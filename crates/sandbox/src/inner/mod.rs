@@ -27,7 +27,7 @@ use std::process::ExitCode;
 pub(crate) use probe::probe;
 
 /// The hidden sub-command of our executable.
-pub(crate) const ENTRY: &str = "sandbox-exec";
+pub const ENTRY: &str = "sandbox-exec";
 #[cfg(target_os = "linux")]
 pub(crate) const LAUNCH: &str = "launch";
 #[cfg(target_os = "linux")]
@@ -45,6 +45,10 @@ pub(crate) const SURVIVE: &str = "survive";
 #[cfg(target_os = "linux")]
 pub(crate) const BRIDGE_PORT: u16 = 3128;
 
+#[cfg(target_os = "linux")]
+pub(crate) const SUCCESS: u8 = 0;
+#[cfg(target_os = "linux")]
+pub(crate) const FAILURE: u8 = 1;
 /// The sandbox itself could not be built, as other launchers report it.
 const SETUP_FAILED: u8 = 125;
 
@@ -55,19 +59,23 @@ const SETUP_FAILED: u8 = 125;
 /// there is none. A signal that ended the program ends this process too.
 pub fn enter(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut arguments = arguments.into_iter().skip(1);
-    if arguments.next()? != ENTRY {
-        return None;
-    }
-    Some(stage(arguments))
+    (arguments.next()? == ENTRY).then(|| ExitCode::from(stage(arguments)))
+}
+
+/// Becomes a stage of a sandbox in a fork of our program that has not executed it again.
+///
+/// Does what [`enter`] does, with the arguments after [`ENTRY`], and returns the exit code.
+pub fn enter_forked(arguments: &[OsString]) -> u8 {
+    stage(arguments.iter().cloned())
 }
 
 #[cfg(target_os = "linux")]
-fn stage(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+fn stage(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     let name = arguments.next().unwrap_or_default();
     match name.to_str() {
         Some(LAUNCH) => launch::main(arguments),
         Some(CONFINE) => confine::main(arguments),
-        Some(NOTHING) => ExitCode::SUCCESS,
+        Some(NOTHING) => SUCCESS,
         Some(VICTIM) => wait_for_end(),
         Some(SURVIVE) => crate::escape::survive(arguments),
         Some(ESCAPE) => crate::escape::attempt_all(arguments),
@@ -76,29 +84,29 @@ fn stage(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stage(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    ExitCode::from(SETUP_FAILED)
+fn stage(_arguments: impl Iterator<Item = OsString>) -> u8 {
+    SETUP_FAILED
 }
 
 /// Lives until standard input ends: somebody for the attempts to aim at.
 #[cfg(target_os = "linux")]
-fn wait_for_end() -> ExitCode {
+fn wait_for_end() -> u8 {
     use std::io::Write as _;
     let mut stdout = std::io::stdout();
     let ended = stdout
         .write_all(b"!")
         .and_then(|()| stdout.flush())
         .and_then(|()| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
-    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if ended.is_ok() { SUCCESS } else { FAILURE }
 }
 
 /// Says why on standard error, where the program's own words would be.
 #[cfg(target_os = "linux")]
-fn fail(why: &str, code: u8) -> ExitCode {
+fn fail(why: &str, code: u8) -> u8 {
     use std::io::Write as _;
     // Nobody is left to tell when standard error is closed.
     drop(writeln!(std::io::stderr(), "sandbox: {why}"));
-    ExitCode::from(code)
+    code
 }
 
 #[cfg(not(target_os = "linux"))]

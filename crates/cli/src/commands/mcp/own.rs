@@ -23,6 +23,7 @@ use crate::args::{Global, RunOptions, StartArguments, execution_mode};
 use crate::commands::{resume, start};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::fork_spawner;
 use crate::output::{Data, Notes};
 use crate::policy::{self, PolicyOptions};
 use crate::signals::listen_for_signals;
@@ -52,7 +53,7 @@ pub(super) enum Answer {
 pub(crate) fn on_our_own() -> Result<Spawner, CliError> {
     // It fails only for who leads a group already, and is alone with that.
     let _ = rustix::process::setsid();
-    Spawner::fork().map_err(|error| CliError::of(Exit::Setup, &error))
+    fork_spawner()
 }
 
 /// Does one errand and follows its run to the end.
