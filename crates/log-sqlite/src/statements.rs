@@ -165,7 +165,7 @@ pub(crate) fn heads(filter: &RunFilter) -> (String, Vec<Value>) {
 #[cfg(test)]
 mod tests {
     use co_model::{PipelineId, RunId, RunStatus, TaskId, Timestamp};
-    use rusqlite::{Connection, params_from_iter};
+    use rusqlite::{Connection, StatementStatus, params_from_iter};
 
     use super::*;
 
@@ -216,5 +216,21 @@ mod tests {
             assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}:\n{plan}");
         }
         assert!(plan(INBOX, text(2)).contains("inbox_open (run=?)"));
+    }
+
+    #[test]
+    fn no_statement_is_prepared_anew_for_other_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let (connection, _) = crate::open::open(&path, crate::open::OpenMode::Create, None).unwrap();
+        let (heads, _) = heads(&RunFilter { limit: 1, ..RunFilter::default() });
+        for sql in [EVENTS, INBOX, GRANTS, &heads] {
+            let mut statement = connection.prepare(sql).unwrap();
+            for value in 1..4 {
+                let values = vec![Value::Integer(value); statement.parameter_count()];
+                assert!(statement.query(params_from_iter(values)).unwrap().next().unwrap().is_none());
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Most bytes are seen by the sieve alone. No anchor begins another, so at most one stands at a place.
 
+use std::collections::BTreeSet;
+
 use crate::formats::{FORMATS, Format};
 use crate::found::{Answer, Candidate, Verdict};
 use crate::mark::{self, Marks};
@@ -38,10 +40,12 @@ impl Known {
     pub(crate) fn new(marks: Marks) -> Self {
         let anchors = anchors();
         let sieve = Sieve::new(anchors.iter().map(|&(anchor, _)| anchor));
-        let begins = |first: u8, anchor: &str| anchor.as_bytes()[0].eq_ignore_ascii_case(&first);
-        let with_first =
-            |first| (0..anchors.len()).filter(|&index| begins(first, anchors[index].0)).collect();
-        let by_first = (0..=u8::MAX).map(with_first).collect();
+        let mut by_first = vec![Vec::new(); usize::from(u8::MAX) + 1];
+        for (index, (anchor, _)) in anchors.iter().enumerate() {
+            let first = anchor.as_bytes()[0];
+            let cases = BTreeSet::from([first.to_ascii_lowercase(), first.to_ascii_uppercase()]);
+            cases.into_iter().for_each(|case| by_first[usize::from(case)].push(index));
+        }
         let longest = anchors.iter().map(|(anchor, _)| anchor.len()).max().unwrap_or_default();
         Self { anchors, sieve, by_first, longest, marks }
     }
