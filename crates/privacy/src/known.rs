@@ -44,7 +44,9 @@ impl Known {
         for (index, (anchor, _)) in anchors.iter().enumerate() {
             let first = anchor.as_bytes()[0];
             let cases = BTreeSet::from([first.to_ascii_lowercase(), first.to_ascii_uppercase()]);
-            cases.into_iter().for_each(|case| by_first[usize::from(case)].push(index));
+            for case in cases {
+                by_first[usize::from(case)].push(index);
+            }
         }
         let longest = anchors.iter().map(|(anchor, _)| anchor.len()).max().unwrap_or_default();
         Self { anchors, sieve, by_first, longest, marks }
