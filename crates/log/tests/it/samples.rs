@@ -10,11 +10,12 @@ use co_model::{
     CallId, CallOrigin, CallOutcome, CallRequest, CallStatus, ChangeKind, Command, CommandKey, CommandLine,
     Confinement, DecisionSource, Drift, Envelope, EnvironmentPolicy, Event, ExecutionMode, FailureReason,
     FileChange, GateStage, GrantId, GrantScope, GranularApproval, HostRule, InheritedEnvironment, Judgement,
-    McpPolicy, Needs, NestedStage, NetworkAccess, OutputReference, OutputStats, PatchedFile, Pipeline,
-    PipelineId, PipelineSource, PlannedStage, PolicySource, PrefixRule, ProducedFile, Prompt, RetryOn,
-    RetryPolicy, Role, RuleDecision, RunCreated, RunId, RunOutcome, RunPlan, RunSettings, SandboxMode,
-    SandboxPolicy, SkipReason, SkippedStage, Stage, StageDrift, StageId, StageOutcome, StageSession,
-    StageWork, StreamStats, TaskId, ThreadId, Timestamp, TokenUsage, ToolPolicy, ToolUse, Verdict, When,
+    McpPolicy, McpStage, Needs, NestedStage, NetworkAccess, OutputReference, OutputStats, PatchedFile,
+    Pipeline, PipelineId, PipelineSource, PlannedStage, PolicySource, PrefixRule, ProducedFile, Prompt,
+    RetryOn, RetryPolicy, Role, RuleDecision, RunCreated, RunId, RunOutcome, RunPlan, RunSettings,
+    SandboxMode, SandboxPolicy, SkipReason, SkippedStage, Stage, StageDrift, StageId, StageOutcome,
+    StageSession, StageWork, StreamStats, TaskId, ThreadId, Timestamp, TokenUsage, ToolPolicy, ToolUse,
+    Verdict, When,
 };
 use indexmap::IndexMap;
 
@@ -476,6 +477,17 @@ fn calls() -> Vec<(String, Event)> {
                 settings,
                 ..created()
             }))
+        }),
+        ("run_created.mcp", {
+            let call = McpStage {
+                server: "files".to_owned(),
+                tool: "write".to_owned(),
+                arguments: r#"{"path":"a b","text":"<sealed 1>"}"#.to_owned(),
+            };
+            let sealed = Stage { sealed: true, ..bare("write", StageWork::Mcp(call)) };
+            let mcp_servers = texts(&["files", "search"]);
+            let pipeline = Pipeline { stages: vec![sealed], mcp_servers, ..bare_pipeline("default") };
+            Event::RunCreated(Box::new(RunCreated { pipeline, nested: IndexMap::new(), ..created() }))
         }),
         (
             "resume_accepted.policy",
