@@ -190,9 +190,9 @@ pub struct SessionEntry {
     pub pid: Option<i32>,
     /// When it was started, in milliseconds since the Unix epoch.
     pub started_at_ms: u64,
-    /// How many bytes it has written.
+    /// How many bytes it has written, scripts included.
     pub output_bytes: u64,
-    /// The file that holds all of them.
+    /// The file that holds what it wrote itself; what scripts wrote is among its events.
     pub log: String,
     /// Whether the program still runs.
     pub running: bool,

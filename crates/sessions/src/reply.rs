@@ -114,9 +114,9 @@ pub struct SessionInfo {
     pub pid: Option<i32>,
     /// When it was started, in milliseconds since the Unix epoch.
     pub started_at: u64,
-    /// How many bytes it has written.
+    /// How many bytes it has written, scripts included.
     pub output_bytes: u64,
-    /// The exact output, for [`co_process::OutputLog`].
+    /// The exact output but that of scripts, for [`co_process::OutputLog`].
     pub log: PathBuf,
     /// The index of the log.
     pub index: PathBuf,

@@ -90,7 +90,10 @@ struct State {
     unread: Unread,
     taps: Vec<Arc<Tap>>,
     pid: Option<i32>,
+    /// In the log.
     output_bytes: u64,
+    /// Of scripts, which is not.
+    script_bytes: u64,
     exit: Option<SessionExit>,
     exited_at: Option<Instant>,
     /// Dropped at the exit.
@@ -129,6 +132,7 @@ impl Session {
                 taps: Vec::new(),
                 pid: None,
                 output_bytes: 0,
+                script_bytes: 0,
                 exit: None,
                 exited_at: None,
                 exit_bell: Some(bell),
@@ -326,7 +330,7 @@ impl Session {
             sandbox: self.sandbox.get().cloned(),
             pid: state.pid,
             started_at: self.started_at,
-            output_bytes: state.output_bytes,
+            output_bytes: state.output_bytes + state.script_bytes,
             log: self.start.capture.log.clone(),
             index: self.start.capture.index.clone(),
             exit: state.exit.clone(),
@@ -353,6 +357,7 @@ impl Session {
     pub(crate) fn take_script_output(&self, bytes: &[u8], unread: bool) {
         self.journal.output(Stream::Stdout, bytes);
         let mut state = self.lock();
+        state.script_bytes += bytes.len() as u64;
         if unread {
             state.unread.push(bytes);
         }

@@ -64,7 +64,7 @@ fn state_stays_and_output_is_exact() {
 #[test]
 fn a_script_that_is_wrong_or_ends_the_shell_says_so() {
     in_every_shell(|connection, session| {
-        for wrong in ["if", "echo 'open", "x=$(", ")", "for"] {
+        for wrong in ["if", "echo 'open", "x=`", "echo ${", ")", "for"] {
             let (output, exit) = run(connection, session, wrong);
             assert!(
                 matches!(exit, ScriptExit::Code(1 | 2)) && !output.is_empty(),
@@ -77,6 +77,25 @@ fn a_script_that_is_wrong_or_ends_the_shell_says_so() {
         assert_eq!(exit, ScriptExit::Shell(SessionExit::Code(42)));
         let ended = connection.run_in(&id(session), b"true", Some(LONG), None).unwrap_err();
         assert_eq!(ended.refusal(), Some(Refusal::Ended), "{session}: {ended}");
+    });
+}
+
+#[test]
+fn a_shell_that_breaks_over_a_script_is_reported_as_ended() {
+    // After an open `$(` in a file that it reads, bash 5.2 aborts, now or at one of the next lines.
+    in_every_shell(|connection, session| {
+        for _ in 0..4 {
+            match connection.run_in(&id(session), b"x=$(", Some(LONG), None) {
+                Ok(reply) if reply.exit == ScriptExit::Shell(SessionExit::Signal(6)) => return,
+                Ok(reply) => assert!(matches!(reply.exit, ScriptExit::Code(1 | 2)), "{session}: {reply:?}"),
+                Err(error) => {
+                    // Its input is closed a moment before its end is known.
+                    let ended = matches!(error.refusal(), Some(Refusal::Ended | Refusal::InputClosed));
+                    assert!(ended, "{session}: {error}");
+                    return;
+                }
+            }
+        }
     });
 }
 

@@ -105,6 +105,7 @@ fn two_starts_at_once_meet_one_host() {
     }
     assert_eq!(desk.script("a", "echo a"), (0, "a\n".to_owned()));
     assert_eq!(desk.script("b", "echo b"), (0, "b\n".to_owned()));
+    assert_eq!(desk.listed("a")["output_bytes"], 2);
 }
 
 #[test]
