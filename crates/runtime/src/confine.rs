@@ -3,7 +3,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use co_model::{NetworkAccess, SandboxMode, SandboxPolicy};
 use co_sandbox::{EgressProxy, Layers, Request, Sandbox, Wrapped};
@@ -81,6 +82,17 @@ impl Walls {
     /// Names our own executable, where bubblewrap is looked for, and what of ours is to be hidden.
     pub(crate) fn of(helper: Option<PathBuf>, search_path: Option<OsString>, layout: Layout) -> Self {
         Self { helper, search_path, layout, sandbox: OnceLock::new() }
+    }
+
+    /// Has what this machine gives measured while other things are done; whoever needs it first waits for the rest.
+    pub(crate) fn measure_ahead(self: &Arc<Self>) {
+        if let Some(helper) = self.helper.clone().filter(|_| self.sandbox.get().is_none()) {
+            let walls = Arc::clone(self);
+            // Without a thread it is measured when it is needed.
+            drop(thread::Builder::new().name("sandbox probe".to_owned()).spawn(move || {
+                walls.sandbox(&helper);
+            }));
+        }
     }
 
     fn confine(&self, wanted: &Wanted<'_>) -> Result<Confined, String> {

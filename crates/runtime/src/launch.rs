@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use co_engine::{Decision, Effect, Input, Phase, RunState, decide, start};
 use co_log::{Append, Consents, Durability, Lease, LeaseHolder, LogError, RunHead};
 use co_model::{
-    Actor, Event, EventSeq, PipelineId, Recorded, RunCreated, RunId, RunOutcome, RunSettings, StageId,
+    Actor, Event, EventSeq, PipelineId, Recorded, RunCreated, RunId, RunOutcome, RunSettings, SandboxMode,
+    StageId, StageWork,
 };
 use co_views::Layout;
 
@@ -45,6 +46,9 @@ pub(crate) fn begin(
 ) -> Result<Begun, StartError> {
     let now = shared.clock.now();
     let decision = start(now, created.clone())?;
+    if will_confine(created) {
+        shared.walls.measure_ahead();
+    }
     let layout = &shared.options.layout;
     let run_dir = layout.run_dir(&created.task, &created.run);
     make_folder(&layout.logs_dir(&created.task, &created.run))?;
@@ -63,6 +67,14 @@ pub(crate) fn begin(
     };
     let state = replay(&created.run, &recorded)?;
     Ok(Begun { state, lease, effects: decision.effects })
+}
+
+/// Whether a command of this run itself is to be put into a sandbox.
+fn will_confine(created: &RunCreated) -> bool {
+    let standing = created.settings.policy.sandbox.as_ref().map(|sandbox| sandbox.mode);
+    let commands = created.pipeline.stages.iter().filter(|stage| matches!(stage.work, StageWork::Command(_)));
+    let mut modes = commands.map(|stage| stage.confinement.as_ref().map(|own| own.mode).or(standing));
+    modes.any(|mode| mode.is_some_and(|mode| mode != SandboxMode::DangerFullAccess))
 }
 
 fn create(
