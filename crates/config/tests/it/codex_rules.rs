@@ -279,6 +279,25 @@ fn strings_say_what_they_say_in_starlark() {
     ] {
         assert_eq!(word(literal), expected, "{literal:?}");
     }
+    let long = "aé😀".repeat(5_000);
+    assert_eq!(word(&format!("'{long}'")), long);
+}
+
+#[test]
+fn long_files_of_short_words_are_read() {
+    for (line, count) in [
+        ("x=1\n", 65_000),
+        ("[x]=[1]\n", 32_000),
+        ("prefix_rule([\"a\"])\n", 9_999),
+        ("# a comment of some length, as people write them\n", 5_000),
+    ] {
+        assert!(load(&line.repeat(count)).is_ok(), "{line}");
+    }
+    for item in ["1,", "[],", "\"a\",", "(1),", "\n#\n1,"] {
+        assert!(load(&format!("x=[{}]", item.repeat(250_000 / item.len()))).is_ok(), "{item}");
+    }
+    let comments = "  # a comment of some length, as people write them\n".repeat(1_000);
+    assert!(load(&format!("for x in []:\n  pass\n{comments}  pass\n")).is_ok());
 }
 
 proptest! {
@@ -391,7 +410,10 @@ fn hostile_files_end_soon_and_are_refused() {
         format!("x = {}y", "\\\n".repeat(100_000)),
         format!("for a in []:\n  pass\n{}y", "  #\n".repeat(60_000)),
         "\"'".repeat(130_000),
-        format!("f({})", (0..20_000).map(|n| format!("a{n}=1,")).collect::<String>()),
+        (0..20_000).fold("f(".to_owned(), |mut text, n| {
+            let _ = write!(text, "a{n}=1,");
+            text
+        }) + ")",
         format!("x = \"{}", "\\".repeat(100_000)),
         "prefix_rule(pattern=[\"a\"])\n".repeat(10_000),
         format!("prefix_rule(pattern=[\"a\"])\n{}", "#".repeat(300_000)),

@@ -16,15 +16,15 @@ use crate::problem::shown;
 const DEEPEST: usize = 32;
 const MOST_OPERATORS: usize = 200;
 
-/// The parser reports progress about every hundred steps. Words take a few steps each, so that real files
-/// give it more bytes for them; its way back from mistakes takes more.
-const BYTES_FOR_A_REPORT: usize = 16;
+/// The parser reports progress about every hundred steps, which is every twenty bytes of the densest
+/// files and every sixty of real ones. More often is hostile.
+const BYTES_FOR_A_REPORT: usize = 8;
 
 /// The parser reads pieces of this many bytes, and again those it goes back to.
 const PIECE: usize = 1024;
 
-/// It looks through all comments and broken lines ahead before it takes the first, so that their number
-/// counts twice. Each piece of the longest file may be read this often.
+/// It looks through all comments and broken lines ahead each time it takes one, so its time can grow with
+/// the square of their number. These are as many pieces as the longest file has, 400 times.
 const MOST_READS: usize = 400 * 256;
 
 /// Words that Starlark keeps for itself, which the grammar takes as names in some places.
@@ -240,13 +240,14 @@ impl Screen<'_> {
     /// Checks that a statement begins where its block has it.
     fn line(&mut self, gap: &Gap, place: &Range<usize>) -> Result<(), Failure> {
         let outer = self.blocks.iter().rev().find_map(|block| block.indent).unwrap_or_default();
-        let fits = self.blocks.last_mut().is_some_and(|block| match block.indent {
-            Some(indent) => gap.is_new_line && gap.indent == indent,
-            None => {
+        let fits = match self.blocks.last_mut() {
+            Some(Block { indent: Some(indent), .. }) => gap.is_new_line && gap.indent == *indent,
+            Some(block) => {
                 block.indent = Some(if gap.is_new_line { gap.indent } else { usize::MAX });
                 !gap.is_new_line || gap.indent > outer
             }
-        });
+            None => false,
+        };
         if fits { Ok(()) } else { Err((place.clone(), "this is not indented as its block is".to_owned())) }
     }
 

@@ -89,7 +89,7 @@ impl<'t> Reader<'t> {
                 ("assignment", [target, sign, value]) if sign.kind() == "=" => {
                     Statement::Assign(self.target(*target)?, self.expression(*value)?)
                 }
-                // Codex takes the name of a type; what it means for rules is nothing.
+                // Types mean nothing to rules, but Codex reads a name that has one.
                 ("assignment", [target, _, kind, _, value]) => {
                     let target = self.target(*target)?;
                     if !matches!((&target.part, parts(*kind).as_slice()), (Target::Name(_), [name]) if is_name(*name))
@@ -202,7 +202,7 @@ fn parts(node: Node<'_>) -> Vec<Node<'_>> {
 
 /// What stands between commas, the last of which may have nothing behind it.
 fn listed<'n>(node: Node<'n>, list: &[Node<'n>], may_trail: bool) -> Result<Vec<Node<'n>>, Failure> {
-    let is_trailing = !list.is_empty() && list.len() % 2 == 0;
+    let is_trailing = !list.is_empty() && list.len().is_multiple_of(2);
     let are_commas_right =
         list.iter().enumerate().all(|(index, part)| (part.kind() == ",") == (index % 2 == 1));
     if !are_commas_right || is_trailing && !may_trail {
