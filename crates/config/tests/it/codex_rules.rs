@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use co_config::{CodexError, CodexSettings};
 use co_model::RuleDecision::{Allow, Forbidden, Prompt};
+use proptest::prelude::*;
 
 use crate::codex_layers::Machine;
 
@@ -159,6 +160,180 @@ fn mistakes_are_named_with_their_place() {
     assert!(machine.load().is_err());
 }
 
+/// Starlark reads these, though some look odd; each has `prefix_rule(["a"])` once.
+#[test]
+fn what_starlark_reads_is_read() {
+    for rules in [
+        "prefix_rule([\"a\"])\r\n",
+        "\u{feff}prefix_rule([\"a\"])",
+        "\t# c\n\t\n   # \r \u{0} é\nprefix_rule([\"a\"]) # c\n\t",
+        "prefix_rule(\n# c\n[\n\"a\",\r\n]\n,)",
+        "prefix_rule \\\n ( \\\r\n[\"a\"])",
+        "for x in []:\n      pass\n # c\nfor x in [\"a\"]:\n  for y in [[], 2]: pass\n # c\n\n  prefix_rule([x])\n   ",
+        "for x in [\"a\"]: \\\n  prefix_rule([x])",
+        "(x) = \"a\"\n[y] = [x]\n(z,) = [y]\nprefix_rule([z])",
+        "a, (b, [c]) = [\"\", [\"\", [\"a\"]]]\nc += \"\"\nprefix_rule([c])",
+        "prefix_rule([(x) for x, y in [[\"a\", 0x1F]] for z in [None]])",
+        "x: str = \"a\"\nprefix_rule(pattern = [x], match = [\"a\"])",
+        "match = \"a\"\nprint = match\ntype = print\nprefix_rule([type])",
+        "x=\"\"+\"a\"\nprefix_rule([y for y in[x]])",
+    ] {
+        let settings = load(rules).unwrap_or_else(|error| panic!("{rules:?}: {error}"));
+        assert_eq!(settings.rules[0].pattern, [["a"]], "{rules:?}");
+        assert_eq!(settings.rules.len(), 1, "{rules:?}");
+    }
+}
+
+/// The grammar of the parser takes most of these.
+#[test]
+fn what_starlark_refuses_is_refused() {
+    for (rules, expected) in [
+        ("x =\n\"a\"", "2:1: no line can begin with this"),
+        ("x = \"a\"\n + \"b\"", "2:2: "),
+        ("  x = 1", "1:3: this is not indented as its block is"),
+        ("for x in []:\npass", "1:"),
+        ("for x in []:\n   pass\n  pass", "3:3: "),
+        ("for x in []:\n  pass\n   pass", "3:4: "),
+        ("for x in []:\n", "1:"),
+        ("for x in []: for y in []: pass", "1:"),
+        ("for x in []:\n\tpass", "2:1: tabs are not allowed"),
+        ("x\t= 1", "1:2: tabs are not allowed"),
+        ("x = [\n\t1]", "2:1: tabs are not allowed"),
+        ("x = 1\t# c", "1:6: tabs are not allowed"),
+        ("x = 1\ry = 2", "1:"),
+        ("x = 1 # a\rb\n", "1:7: this comment has a carriage return"),
+        ("x = \u{a0}1", "1:5: "),
+        ("x\u{c} = 1", "1:2: "),
+        ("x = 1;", "1:6: `;` is not supported"),
+        ("x = 1; y = 2", "1:6: `;` is not supported"),
+        ("é = 1", "1:1: `é` is not supported"),
+        ("x = \"a\" \"b\"", "1:"),
+        ("x = \"a\", \"b\"", "1:"),
+        ("x = (\"a\",)", "1:5: this is not supported"),
+        ("x, = [1]", "1:1: there is a comma too many here"),
+        ("x = [1,,]", "1:"),
+        ("prefix_rule(,)", "1:12: there is a comma too many here"),
+        ("x = [y for y in [],]", "1:"),
+        ("x = [y for y in [] if y]", "1:20: `if` is not supported"),
+        ("x = y = 1", "1:"),
+        ("x, y += 1", "1:"),
+        ("x -= 1", "1:3: `-=` is not supported"),
+        ("x = +\"a\"", "1:"),
+        ("x: list[str] = []", "1:"),
+        ("x: str", "1:"),
+        ("x = 1.5", "1:5: `1.5` is not supported"),
+        ("x = 1_0", "1:5: `1_0` is not supported"),
+        ("x = 01", "1:5: `01` is not supported"),
+        ("x = 1L", "1:5: `1L` is not supported"),
+        ("class = 1", "1:1: `class` is not supported"),
+        ("x = yield", "1:"),
+        ("x = f\"a\"", "1:5: `f\"a\"` is not supported"),
+        ("x = b\"a\"", "1:5: `b\"a\"` is not supported"),
+        ("x = u\"a\"", "1:5: `u\"a\"` is not supported"),
+        ("x = R\"a\"", "1:5: `R\"a\"` is not supported"),
+        ("x = `a`", "1:5: "),
+        ("x = \"a\nb\"", "1:"),
+        ("x = \"\n\"", "1:"),
+        ("x = '''a", "1:5: this string does not end"),
+        ("x = r'\\'", "1:5: this string does not end"),
+        ("x = \"é\\x4\"", "1:7: `\\\\x4` is not an escape"),
+        ("x = \"\\ud800\"", "1:6: `\\\\ud800` is not an escape"),
+        ("x = [1", "1:5: this bracket is not closed"),
+        ("x = 1)", "1:6: this bracket is not opened"),
+        ("x = [1)", "1:"),
+        ("prefix_rule(pattern=[\"a\"], \"allow\")", "1:28: an argument without a name"),
+        ("for x in []:\n  prefix_rule(a=1, a=2)", "2:20: `a` is given twice"),
+        ("prefix_rule([\"a\"])(1)", "1:"),
+        ("prefix_rule(*[\"a\"])", "1:13: `*` is not supported"),
+        ("prefix_rule(**x)", "1:13: `**` is not supported"),
+    ] {
+        let got = problem(rules);
+        assert!(got.starts_with(expected), "{rules:?}\n gave {got}\n want {expected}");
+    }
+}
+
+/// The first word of the only rule.
+fn word(literal: &str) -> String {
+    let settings = load(&format!("prefix_rule([{literal}])")).unwrap_or_else(|e| panic!("{literal:?}: {e}"));
+    settings.rules[0].pattern[0][0].clone()
+}
+
+#[test]
+fn strings_say_what_they_say_in_starlark() {
+    for (literal, expected) in [
+        ("'a\"b'", "a\"b"),
+        ("''", ""),
+        ("\"\"\"a\n\"b\"\" c\"\"\"", "a\n\"b\"\" c"),
+        ("'''\\''''", "'"),
+        ("\"\\n\\r\\t\\a\\b\\f\\v\\\\\\'\\\"\"", "\n\r\t\x07\x08\x0c\x0b\\'\""),
+        ("'\\x41\\xe9\\u00e9\\U0001F600'", "Aéé😀"),
+        ("'\\0\\101\\1018\\777'", "\0AA8\u{1ff}"),
+        ("'\\q\\8\\N{x}'", "\\q\\8\\N{x}"),
+        ("'a\\\nb\\\r\nc'", "abc"),
+        ("'a\rb'", "ab"),
+        ("'''a\r\nb'''", "a\nb"),
+        ("r'\\n\\\\\\''", "\\n\\\\'"),
+        ("r'a\\\nb'", "a\\\nb"),
+        ("'\u{0}é\u{feff}\t#'", "\u{0}é\u{feff}\t#"),
+        ("'{a} {{'", "{a} {{"),
+    ] {
+        assert_eq!(word(literal), expected, "{literal:?}");
+    }
+    let long = "aé😀".repeat(5_000);
+    assert_eq!(word(&format!("'{long}'")), long);
+}
+
+#[test]
+fn long_files_of_short_words_are_read() {
+    for (line, count) in [
+        ("x=1\n", 65_000),
+        ("[x]=[1]\n", 32_000),
+        ("prefix_rule([\"a\"])\n", 9_999),
+        ("# a comment of some length, as people write them\n", 5_000),
+    ] {
+        assert!(load(&line.repeat(count)).is_ok(), "{line}");
+    }
+    for item in ["1,", "[],", "\"a\",", "(1),", "\n#\n1,"] {
+        assert!(load(&format!("x=[{}]", item.repeat(250_000 / item.len()))).is_ok(), "{item}");
+    }
+    let comments = "  # a comment of some length, as people write them\n".repeat(1_000);
+    assert!(load(&format!("for x in []:\n  pass\n{comments}  pass\n")).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn any_string_can_be_written(text in any::<String>(), is_long in any::<bool>()) {
+        let quote = if is_long { "'''" } else { "\"" };
+        let escape = |c: char| match c {
+            '\\' | '"' | '\'' | '\r' | '\n' => format!("\\U{:08x}", u32::from(c)),
+            _ => c.to_string(),
+        };
+        let literal: String = text.chars().map(escape).collect();
+        prop_assert_eq!(word(&format!("{quote}{literal}{quote}")), text);
+    }
+
+    /// What comes of a damaged file is an error, or rules that a file can hold.
+    #[test]
+    fn damage_makes_up_no_rules(
+        cut in 0..170_usize,
+        length in 0..9_usize,
+        put in "[\\n \"'\\\\\\[\\](),=+#ra]{0,3}",
+    ) {
+        let rules = concat!(
+            "for x in [\"a\", \"b\"]:\n    prefix_rule(\n        pattern = [x, [\"c\", 'd']],  # why\n",
+            "        decision = \"forbidden\",\n    )\nprefix_rule([r\"e\"] + [\"f\"])\n",
+        );
+        let cut = cut.min(rules.len());
+        let damaged = format!("{}{put}{}", &rules[..cut], &rules[rules.len().min(cut + length)..]);
+        if let Ok(settings) = load(&damaged) {
+            prop_assert!(settings.rules.len() <= 4, "{damaged}");
+            for rule in &settings.rules {
+                prop_assert!(!rule.pattern.is_empty() && rule.pattern.iter().all(|words| !words.is_empty()));
+            }
+        }
+    }
+}
+
 /// One bad file is enough to refuse: its rules could forbid what the others allow.
 #[test]
 fn a_broken_file_is_never_left_out() {
@@ -232,6 +407,13 @@ fn hostile_files_end_soon_and_are_refused() {
             text
         }),
         format!("x = {}", "{".repeat(60_000)),
+        format!("x = {}y", "\\\n".repeat(100_000)),
+        format!("for a in []:\n  pass\n{}y", "  #\n".repeat(60_000)),
+        "\"'".repeat(130_000),
+        (0..20_000).fold("f(".to_owned(), |mut text, n| {
+            let _ = write!(text, "a{n}=1,");
+            text
+        }) + ")",
         format!("x = \"{}", "\\".repeat(100_000)),
         "prefix_rule(pattern=[\"a\"])\n".repeat(10_000),
         format!("prefix_rule(pattern=[\"a\"])\n{}", "#".repeat(300_000)),

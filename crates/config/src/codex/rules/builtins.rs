@@ -6,7 +6,8 @@ use std::path::{Component, Path};
 use co_model::{HostRule, PrefixRule, RuleDecision};
 use indexmap::IndexMap;
 
-use super::evaluate::{Failure, Value};
+use super::Failure;
+use super::evaluate::Value;
 use crate::problem::{did_you_mean, shown};
 
 /// More rules than this make every command slow; no person writes them.

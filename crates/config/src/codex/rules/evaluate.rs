@@ -4,22 +4,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use starlark_syntax::codemap::Span;
-use starlark_syntax::syntax::ast::{
-    Argument, AssignOp, AssignTarget, AstArgument, AstAssignTarget, AstExpr, AstLiteral, AstStmt, BinOp,
-    Clause, Expr, ForClause, Stmt,
-};
-
+use super::Failure;
 use super::builtins::{Arguments, Rules};
+use super::syntax::{Argument, At, Clause, Expression, Statement, Target};
 
 /// No real file comes near: a rule with examples takes some fifty steps.
 const MOST_STEPS: usize = 1_000_000;
 
 /// Bytes of texts and entries of lists that are put together.
 const MOST_MADE: usize = 8 * 1024 * 1024;
-
-/// Where something is wrong, and what.
-pub(super) type Failure = (Range<usize>, String);
 
 /// The values rule files know.
 #[derive(Debug, Clone)]
@@ -42,190 +35,169 @@ impl Value {
     }
 }
 
-pub(super) fn range(span: Span) -> Range<usize> {
-    span.begin().get() as usize..span.end().get() as usize
-}
-
 /// Runs a whole file.
-pub(super) fn run(module: &AstStmt, rules: &mut Rules) -> Result<(), Failure> {
-    let mut run = Run { rules, names: HashMap::new(), steps: 0, made: 0 };
-    run.statement(module)
+pub(super) fn run(file: &[At<Statement<'_>>], rules: &mut Rules) -> Result<(), Failure> {
+    Run { rules, names: HashMap::new(), steps: 0, made: 0 }.statements(file)
 }
 
-struct Run<'r> {
+struct Run<'r, 't> {
     rules: &'r mut Rules,
-    names: HashMap<String, Value>,
+    names: HashMap<&'t str, Value>,
     steps: usize,
     made: usize,
 }
 
-impl Run<'_> {
-    fn step(&mut self, span: Span) -> Result<(), Failure> {
+impl<'t> Run<'_, 't> {
+    fn step(&mut self, place: &Range<usize>) -> Result<(), Failure> {
         self.steps += 1;
         if self.steps > MOST_STEPS {
-            return Err((range(span), format!("the file takes more than {MOST_STEPS} steps")));
+            return Err((place.clone(), format!("the file takes more than {MOST_STEPS} steps")));
         }
         Ok(())
     }
 
-    fn make(&mut self, span: Span, size: usize) -> Result<(), Failure> {
+    fn make(&mut self, place: &Range<usize>, size: usize) -> Result<(), Failure> {
         self.made = self.made.saturating_add(size);
         if self.made > MOST_MADE {
-            return Err((range(span), format!("the file makes more than {MOST_MADE} bytes of values")));
+            return Err((place.clone(), format!("the file makes more than {MOST_MADE} bytes of values")));
         }
         Ok(())
     }
 
-    fn statement(&mut self, statement: &AstStmt) -> Result<(), Failure> {
-        self.step(statement.span)?;
-        match &statement.node {
-            Stmt::Statements(statements) => statements.iter().try_for_each(|inner| self.statement(inner)),
-            Stmt::Pass => Ok(()),
-            Stmt::Expression(expression) => self.value(expression).map(drop),
-            Stmt::Assign(assign) => {
-                let value = self.value(&assign.rhs)?;
-                self.assign(&assign.lhs, value)
+    fn statements(&mut self, statements: &[At<Statement<'t>>]) -> Result<(), Failure> {
+        statements.iter().try_for_each(|statement| self.statement(statement))
+    }
+
+    fn statement(&mut self, statement: &At<Statement<'t>>) -> Result<(), Failure> {
+        self.step(&statement.place)?;
+        match &statement.part {
+            Statement::Pass => Ok(()),
+            Statement::Value(expression) => self.value(expression).map(drop),
+            Statement::Assign(target, expression) => {
+                let value = self.value(expression)?;
+                self.assign(target, value)
             }
-            Stmt::AssignModify(target, AssignOp::Add, expression) => {
-                let AssignTarget::Identifier(name) = &target.node else { return unsupported(target.span) };
-                let before = self.name(&name.node.ident, target.span)?;
+            Statement::Extend(name, expression) => {
+                let before = self.name(name, &statement.place)?;
                 let after = self.value(expression)?;
-                let sum = self.add(&before, &after, statement.span)?;
-                self.assign(target, sum)
+                let sum = self.add(&before, &after, &statement.place)?;
+                self.names.insert(name, sum);
+                Ok(())
             }
-            Stmt::For(repeat) => {
-                for item in self.list(&repeat.over)?.iter() {
-                    self.assign(&repeat.var, item.clone())?;
-                    self.statement(&repeat.body)?;
+            Statement::For(clause, body) => {
+                for item in self.list(&clause.list)?.iter() {
+                    self.assign(&clause.target, item.clone())?;
+                    self.statements(body)?;
                 }
                 Ok(())
             }
-            _ => unsupported(statement.span),
         }
     }
 
-    fn assign(&mut self, target: &AstAssignTarget, value: Value) -> Result<(), Failure> {
-        match &target.node {
-            AssignTarget::Identifier(name) => {
-                self.names.insert(name.node.ident.clone(), value);
+    fn assign(&mut self, target: &At<Target<'t>>, value: Value) -> Result<(), Failure> {
+        match &target.part {
+            Target::Name(name) => {
+                self.names.insert(name, value);
                 Ok(())
             }
-            AssignTarget::Tuple(targets) => match value {
+            Target::Tuple(targets) => match value {
                 Value::List(values) if values.len() == targets.len() => targets
                     .iter()
                     .zip(values.iter())
                     .try_for_each(|(target, value)| self.assign(target, value.clone())),
-                _ => Err((range(target.span), format!("there are not {} values here", targets.len()))),
+                _ => Err((target.place.clone(), format!("there are not {} values here", targets.len()))),
             },
-            AssignTarget::Index(_) | AssignTarget::Dot(..) => unsupported(target.span),
         }
     }
 
-    fn name(&self, name: &str, span: Span) -> Result<Value, Failure> {
-        match name {
-            "None" | "True" | "False" => Ok(Value::Constant),
-            _ => self.names.get(name).cloned().ok_or_else(|| {
-                (range(span), format!("the name `{}` stands for nothing", crate::problem::shown(name)))
-            }),
-        }
+    fn name(&self, name: &str, place: &Range<usize>) -> Result<Value, Failure> {
+        self.names.get(name).cloned().ok_or_else(|| {
+            (place.clone(), format!("the name `{}` stands for nothing", crate::problem::shown(name)))
+        })
     }
 
-    fn value(&mut self, expression: &AstExpr) -> Result<Value, Failure> {
-        self.step(expression.span)?;
-        match &expression.node {
-            Expr::Literal(AstLiteral::String(text)) => {
-                self.make(expression.span, text.node.len())?;
-                Ok(Value::Text(text.node.as_str().into()))
+    fn value(&mut self, expression: &At<Expression<'t>>) -> Result<Value, Failure> {
+        let place = &expression.place;
+        self.step(place)?;
+        match &expression.part {
+            Expression::Text(text) => {
+                self.make(place, text.len())?;
+                Ok(Value::Text(Rc::clone(text)))
             }
-            Expr::Literal(AstLiteral::Int(_)) => Ok(Value::Number),
-            Expr::Identifier(name) => self.name(&name.node.ident, expression.span),
-            Expr::List(items) => {
-                self.make(expression.span, items.len())?;
+            Expression::Number => Ok(Value::Number),
+            Expression::Constant => Ok(Value::Constant),
+            Expression::Name(name) => self.name(name, place),
+            Expression::List(items) => {
+                self.make(place, items.len())?;
                 let values: Result<Vec<Value>, Failure> = items.iter().map(|item| self.value(item)).collect();
                 Ok(Value::List(values?.into()))
             }
-            Expr::Op(left, BinOp::Add, right) => {
+            Expression::Sum(terms) => {
+                let [left, right] = terms.as_ref();
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                self.add(&left, &right, expression.span)
+                self.add(&left, &right, place)
             }
-            Expr::ListComprehension(item, first, clauses) => {
+            Expression::Comprehension(item, clauses) => {
                 let mut values = Vec::new();
-                self.comprehend(item, first, clauses, &mut values)?;
+                self.comprehend(item, clauses, &mut values)?;
                 Ok(Value::List(values.into()))
             }
-            Expr::Call(callee, arguments) => {
-                let Expr::Identifier(name) = &callee.node else { return unsupported(callee.span) };
-                let arguments = self.arguments(&arguments.args)?;
-                self.rules.call(&name.node.ident, arguments, range(expression.span))?;
+            Expression::Call(function, arguments) => {
+                let arguments = self.arguments(arguments)?;
+                self.rules.call(function, arguments, place.clone())?;
                 Ok(Value::Constant)
             }
-            _ => unsupported(expression.span),
         }
     }
 
-    fn add(&mut self, left: &Value, right: &Value, span: Span) -> Result<Value, Failure> {
+    fn add(&mut self, left: &Value, right: &Value, place: &Range<usize>) -> Result<Value, Failure> {
         match (left, right) {
             (Value::Text(left), Value::Text(right)) => {
-                self.make(span, left.len() + right.len())?;
+                self.make(place, left.len() + right.len())?;
                 Ok(Value::Text(format!("{left}{right}").into()))
             }
             (Value::List(left), Value::List(right)) => {
-                self.make(span, left.len() + right.len())?;
+                self.make(place, left.len() + right.len())?;
                 Ok(Value::List(left.iter().chain(right.iter()).cloned().collect()))
             }
-            _ => Err((range(span), format!("a {} and a {} cannot be added", left.kind(), right.kind()))),
+            _ => Err((place.clone(), format!("a {} and a {} cannot be added", left.kind(), right.kind()))),
         }
     }
 
-    fn list(&mut self, expression: &AstExpr) -> Result<Rc<[Value]>, Failure> {
+    fn list(&mut self, expression: &At<Expression<'t>>) -> Result<Rc<[Value]>, Failure> {
         match self.value(expression)? {
             Value::List(values) => Ok(values),
-            other => Err((range(expression.span), format!("a {} cannot be gone through", other.kind()))),
+            other => Err((expression.place.clone(), format!("a {} cannot be gone through", other.kind()))),
         }
     }
 
     fn comprehend(
         &mut self,
-        item: &AstExpr,
-        first: &ForClause,
-        rest: &[Clause],
+        item: &At<Expression<'t>>,
+        clauses: &[Clause<'t>],
         values: &mut Vec<Value>,
     ) -> Result<(), Failure> {
-        for value in self.list(&first.over)?.iter() {
-            self.assign(&first.var, value.clone())?;
-            match rest.split_first() {
-                None => {
-                    self.make(item.span, 1)?;
-                    let value = self.value(item)?;
-                    values.push(value);
-                }
-                Some((Clause::For(next), rest)) => self.comprehend(item, next, rest, values)?,
-                Some((Clause::If(condition), _)) => return unsupported(condition.span),
-            }
+        let Some((first, rest)) = clauses.split_first() else {
+            self.make(&item.place, 1)?;
+            values.push(self.value(item)?);
+            return Ok(());
+        };
+        for value in self.list(&first.list)?.iter() {
+            self.assign(&first.target, value.clone())?;
+            self.comprehend(item, rest, values)?;
         }
         Ok(())
     }
 
-    fn arguments(&mut self, given: &[AstArgument]) -> Result<Arguments, Failure> {
+    fn arguments(&mut self, given: &[Argument<'t>]) -> Result<Arguments, Failure> {
         let mut arguments = Arguments::default();
-        for argument in given {
-            match &argument.node {
-                Argument::Positional(value) => {
-                    let at = range(value.span);
-                    arguments.positional.push((at, self.value(value)?));
-                }
-                Argument::Named(name, value) => {
-                    let at = range(value.span);
-                    arguments.named.push((name.node.clone(), range(name.span), (at, self.value(value)?)));
-                }
-                Argument::Args(value) | Argument::KwArgs(value) => return unsupported(value.span),
+        for Argument { name, value } in given {
+            let placed = (value.place.clone(), self.value(value)?);
+            match name {
+                None => arguments.positional.push(placed),
+                Some(name) => arguments.named.push((name.part.to_owned(), name.place.clone(), placed)),
             }
         }
         Ok(arguments)
     }
-}
-
-fn unsupported<T>(span: Span) -> Result<T, Failure> {
-    let message = "this is not supported in rule files; write strings, lists, names, `+` and `for`";
-    Err((range(span), message.to_owned()))
 }

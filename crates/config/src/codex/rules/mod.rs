@@ -1,22 +1,23 @@
 //! Rule files: `prefix_rule`, `host_executable` and `network_rule` in Starlark.
 //!
-//! The grammar is that of Starlark's own parser. What is evaluated is the part that rule files need:
-//! strings, lists, names, `+`, `for` and list comprehensions. There is no way to repeat without a list
-//! and every step is counted, so no file can hang or fill the memory; what the parser would have to
-//! descend into too deep is refused before it sees it. A file that cannot be read is an error: to go
-//! on without its rules could allow what they forbid.
+//! A file is parsed by tree-sitter ([`screen`], which says why and believes little of it), cut down to
+//! the part of Starlark that rule files need ([`syntax`]: strings, lists, names, `+`, `for` and list
+//! comprehensions), and evaluated ([`evaluate`]). There is no way to repeat without a list and every step
+//! is counted, so no file can hang or fill the memory. A file that cannot be read is an error: to go on
+//! without its rules could allow what they forbid.
 
 mod builtins;
 mod evaluate;
+mod literal;
 mod screen;
+mod syntax;
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use co_model::PolicySource;
-use starlark_syntax::dialect::Dialect;
-use starlark_syntax::syntax::AstModule;
 
 use super::layers::{read_file, sha256};
 use super::{CodexError, CodexSettings};
@@ -26,6 +27,11 @@ use builtins::Rules;
 const LONGEST_FILE: u64 = 256 * 1024;
 const MOST_FILES: usize = 256;
 
+const UNSUPPORTED: &str = "is not supported in rule files; write strings, lists, names, `+` and `for`";
+
+/// Where something is wrong, and what.
+type Failure = (Range<usize>, String);
+
 /// Reads the `rules` folder of each settings folder, weakest first, files by name.
 pub(super) fn load(folders: &[PathBuf], settings: &mut CodexSettings) -> Result<(), CodexError> {
     let mut rules = Rules::default();
@@ -33,7 +39,7 @@ pub(super) fn load(folders: &[PathBuf], settings: &mut CodexSettings) -> Result<
         for path in files(&folder.join("rules"))? {
             let Some(bytes) = read_file(&path, LONGEST_FILE)? else { continue };
             let report = Report::on_bytes(&path, &bytes);
-            read(&mut rules, &path, &report);
+            read(&mut rules, &report);
             report.finish().map_err(|(problems, omitted)| CodexError::Invalid { problems, omitted })?;
             settings.files.push(PolicySource {
                 name: path.display().to_string(),
@@ -75,27 +81,17 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, CodexError> {
 }
 
 /// Adds a file's rules to those of the files before; what is wrong is reported.
-fn read(rules: &mut Rules, path: &Path, report: &Report<'_>) {
+fn read(rules: &mut Rules, report: &Report<'_>) {
     if !report.is_clean() {
         return;
     }
-    let dialect = Dialect { enable_f_strings: true, ..Dialect::Extended };
-    let text = report.text();
-    if let Err((range, message)) = screen::screen(text, &dialect) {
-        report.add(range, message);
-        return;
-    }
-    let module = match AstModule::parse(&path.to_string_lossy(), text.to_owned(), &dialect) {
-        Ok(module) => module,
-        Err(error) => {
-            let range = error.span().map_or(0..0, |found| evaluate::range(found.span));
-            report.add(range, error.without_diagnostic().to_string());
-            return;
-        }
-    };
-    if let Err((range, message)) =
-        evaluate::run(module.statement(), rules).and_then(|()| rules.check_examples())
-    {
+    if let Err((range, message)) = evaluate_text(rules, report.text()) {
         report.add(range, message);
     }
+}
+
+fn evaluate_text(rules: &mut Rules, text: &str) -> Result<(), Failure> {
+    let tree = screen::parse(text)?;
+    evaluate::run(&syntax::read(&tree, text)?, rules)?;
+    rules.check_examples()
 }
