@@ -247,19 +247,23 @@ impl ServerHandler for Server {
             let seen = self.desk.snapshot(&run).await.map_or(EventSeq(0), |snapshot| snapshot.state.last_seq);
             watched.add(uri.clone(), run, seen).map_err(|refusal| error(&refusal))?;
         }
+        // The client was told that it listens before we knew how far the runs are: what happened in between is in
+        // what it reads now.
+        let mut news = watched.all();
         loop {
+            for uri in news {
+                let update = ResourceUpdatedNotification::new(ResourceUpdatedNotificationParam::new(uri));
+                let update = ServerNotification::ResourceUpdatedNotification(update);
+                if context.sink().send(update).await.is_err() {
+                    return Ok(());
+                }
+            }
             tokio::select! {
                 () = context.cancelled() => return Ok(()),
                 () = sleep(LOOK) => {}
             }
             let now = subscriptions::look(&self.desk, watched.runs()).await;
-            for uri in watched.moved(&now) {
-                let news = ResourceUpdatedNotification::new(ResourceUpdatedNotificationParam::new(uri));
-                let news = ServerNotification::ResourceUpdatedNotification(news);
-                if context.sink().send(news).await.is_err() {
-                    return Ok(());
-                }
-            }
+            news = watched.moved(&now);
         }
     }
 }

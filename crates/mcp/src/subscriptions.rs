@@ -1,7 +1,8 @@
 //! Telling clients that the resources of a run have changed.
 //!
 //! A watcher looks at all runs of one client together, a few times a second, and tells of a change
-//! once, however many events it was made of.
+//! once, however many events it was made of. A client that listens without a session is told once at
+//! the beginning as well.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,6 +41,11 @@ impl Watched {
     /// Takes a resource away; one that is not there is no failure.
     pub(crate) fn remove(&mut self, uri: &str) {
         self.resources.remove(uri);
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.resources.keys().cloned().collect()
     }
 
     /// The runs to look at, each with the first event that would be news to somebody.

@@ -96,10 +96,15 @@ fn a_subscriber_without_a_session_is_told_of_changes() {
     let uri = format!("codex-orchestrator://runs/{run}/events");
     let filter = SubscriptionFilter::builder().resource_subscription(uri.as_str()).build();
     let mut subscription = client.wait(client.service().listen(filter)).unwrap();
+    let mut told = || {
+        let news = client.wait(subscription.next()).unwrap().expect("a notification");
+        let ServerNotification::ResourceUpdatedNotification(news) = news else { panic!("{news:?}") };
+        assert_eq!(news.params.uri, uri);
+    };
+    // At the beginning, so that nothing is lost between the answer and the first look; then of changes.
+    told();
     station.repository().write("go", "");
-    let news = client.wait(subscription.next()).unwrap().expect("a notification");
-    let ServerNotification::ResourceUpdatedNotification(news) = news else { panic!("{news:?}") };
-    assert_eq!(news.params.uri, uri);
+    told();
 }
 
 #[test]
