@@ -77,7 +77,9 @@ impl Keeper<'_> {
         let folder = self.place.path().join(".runs/.sessions");
         let of_user = std::fs::read_dir(folder)?.next().ok_or("the product keeps no sessions")??;
         let connection = Connection::connect(&Endpoint::new(of_user.path()))?;
-        Ok(Session { connection, id: name.parse()? })
+        // A terminal says it twice, each time with a carriage return.
+        let answer = if terminal { "x\r\nx\r\n" } else { "x\n" };
+        Ok(Session { connection, id: name.parse()?, answer })
     }
 }
 
@@ -91,6 +93,8 @@ impl Drop for Keeper<'_> {
 struct Session {
     connection: Connection,
     id: SessionId,
+    /// All that comes back of a line, in however many pieces.
+    answer: &'static str,
 }
 
 impl Session {
@@ -100,10 +104,14 @@ impl Session {
         let reply = self.connection.write(&self.id, LINE, Wait::for_output(PATIENCE), None)?;
         let time = begun.elapsed();
         let mut seen = reply.output;
-        while seen.ends_with("x\r\n") && seen.len() < 6 {
-            seen += &self.connection.poll(&self.id, Wait::for_output(PATIENCE), None)?.output;
+        while seen.len() < self.answer.len() {
+            let more = self.connection.poll(&self.id, Wait::for_output(PATIENCE), None)?.output;
+            if more.is_empty() {
+                break;
+            }
+            seen += &more;
         }
-        if seen.starts_with('x') { Ok(time) } else { Err("the session did not answer".into()) }
+        if seen == self.answer { Ok(time) } else { Err(format!("the session answered {seen:?}").into()) }
     }
 }
 
