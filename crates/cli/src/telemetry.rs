@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 use co_config::{
-    CodexPlaces, CodexSettings, ExplainedSetting, OtelExporter, OtelSettings, OtelTls, Source, load_codex,
+    CodexError, CodexPlaces, CodexSettings, ExplainedSetting, OtelExporter, OtelSettings, OtelTls, Source,
+    load_codex,
 };
 use co_model::DurationText;
 use co_runtime::Observers;
@@ -60,7 +61,9 @@ pub(crate) struct Resolved {
 pub(crate) fn resolve(context: &Context, options: &TelemetryOptions) -> Result<Resolved, CliError> {
     let codex = || {
         let places = CodexPlaces::new(&context.environment, &context.layout.root);
-        load_codex(&places).map_err(|error| warn(&format!("telemetry: {error}"))).ok()
+        // Its first line: the whole report comes from whoever reads the policy there.
+        let brief = |error: CodexError| error.to_string().lines().next().unwrap_or_default().to_owned();
+        load_codex(&places).map_err(|error| warn(&format!("telemetry: {}", brief(error)))).ok()
     };
     let (is_allowed, is_forbidden) = match truth(context, ALLOWED)? {
         Some(allowed) => (allowed, !allowed),

@@ -24,6 +24,13 @@ fn problem(rules: &str) -> String {
     }
 }
 
+/// Holds what is said of a file against how it must begin.
+#[track_caller]
+fn assert_refused(rules: &str, expected: &str) {
+    let got = problem(rules);
+    assert!(got.starts_with(expected), "{rules:?}\n gave {got}\n want {expected}");
+}
+
 #[test]
 fn rules_of_all_trusted_layers_are_read_in_order() {
     let rule = |word: &str| format!("prefix_rule(pattern = [\"{word}\"])\n");
@@ -150,8 +157,7 @@ fn mistakes_are_named_with_their_place() {
         ("x = \"open", "1:"),
         ("\u{0}", "1:"),
     ] {
-        let got = problem(rules);
-        assert!(got.starts_with(expected), "{rules}\n gave {got}\n want {expected}");
+        assert_refused(rules, expected);
     }
     let mut bytes = b"prefix_rule(pattern=[\"a\"])\n".to_vec();
     bytes.push(0xff);
@@ -247,8 +253,7 @@ fn what_starlark_refuses_is_refused() {
         ("prefix_rule(*[\"a\"])", "1:13: `*` is not supported"),
         ("prefix_rule(**x)", "1:13: `**` is not supported"),
     ] {
-        let got = problem(rules);
-        assert!(got.starts_with(expected), "{rules:?}\n gave {got}\n want {expected}");
+        assert_refused(rules, expected);
     }
 }
 

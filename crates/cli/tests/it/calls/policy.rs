@@ -128,6 +128,8 @@ fn mistakes_in_settings_and_rules_stop_the_start_and_are_shown() {
         let ended = project.run(&["start"]);
         assert!(ended.status.code().is_some_and(|code| code == 2 || code == 3), "{ended:?}");
         assert!(ended.stderr.contains(told), "{text}: {ended:?}");
+        // Whoever else wanted to read the file adds a line, not the same report once more.
+        assert_eq!(ended.stderr.matches(&format!("{file}:1:")).count(), 1, "{text}: {ended:?}");
         assert!(!project.path("ran").exists() && !project.path(".runs/events.sqlite").exists());
     }
 }
