@@ -1,5 +1,6 @@
 //! Starts the probe with a scenario and reads what it says.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
@@ -77,7 +78,7 @@ impl Scenario {
             .unwrap();
         let stdin = child.stdin.take().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        Probe { child, stdin, lines }
+        Probe { child, stdin, lines, unread: VecDeque::new() }
     }
 
     /// Runs to the end; returns the report.
@@ -102,36 +103,33 @@ pub(crate) struct Probe {
     child: Child,
     stdin: ChildStdin,
     lines: BufReader<ChildStdout>,
+    /// What was said while something else was waited for: the probe's threads speak in no fixed order.
+    unread: VecDeque<Value>,
 }
 
 impl Probe {
-    /// Reads lines until one has the key; returns its value.
+    /// Waits for the next line that has the key; returns its value.
     #[track_caller]
     pub(crate) fn next(&mut self, key: &str) -> Value {
         self.line_with(key)[key].take()
     }
 
+    /// Waits for the next line that has the key. Those before it stay unread.
     #[track_caller]
     pub(crate) fn line_with(&mut self, key: &str) -> Value {
-        let [line] = self.lines_with([key]);
-        line
-    }
-
-    /// Reads lines until each key was seen, in whatever order.
-    #[track_caller]
-    pub(crate) fn lines_with<const N: usize>(&mut self, keys: [&str; N]) -> [Value; N] {
-        let mut found = [const { Value::Null }; N];
-        let mut seen = String::new();
-        while found.iter().any(Value::is_null) {
-            let start = seen.len();
-            self.lines.read_line(&mut seen).unwrap();
-            assert!(seen.len() > start, "the probe ended without all of {keys:?}; it said:\n{seen}");
-            let line: Value = serde_json::from_str(&seen[start..]).unwrap();
-            if let Some(index) = keys.iter().position(|key| line.get(key).is_some()) {
-                found[index] = line;
-            }
+        if let Some(index) = self.unread.iter().position(|line| line.get(key).is_some()) {
+            return self.unread.remove(index).unwrap();
         }
-        found
+        loop {
+            let mut text = String::new();
+            self.lines.read_line(&mut text).unwrap();
+            assert!(!text.is_empty(), "the probe ended without {key:?}; unread of it:\n{:#?}", self.unread);
+            let line: Value = serde_json::from_str(&text).unwrap();
+            if line.get(key).is_some() {
+                return line;
+            }
+            self.unread.push_back(line);
+        }
     }
 
     /// Gives an order and waits for what came of it.
@@ -141,7 +139,7 @@ impl Probe {
         self.next("told").as_str().unwrap().to_owned()
     }
 
-    /// Reads output until it holds the text; returns all that came.
+    /// Reads output until it holds the text; returns all of it that was unread.
     #[track_caller]
     pub(crate) fn output_with(&mut self, text: &str) -> String {
         let mut output = String::new();
