@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::Failure;
 use super::builtins::{Arguments, Rules};
-use super::syntax::{Argument, At, Clause, Expression, Statement, Target};
+use super::syntax::{Argument, Clause, Expression, Statement, Target};
+use super::{At, Failure};
 
 /// No real file comes near: a rule with examples takes some fifty steps.
 const MOST_STEPS: usize = 1_000_000;
@@ -133,9 +133,15 @@ impl<'t> Run<'_, 't> {
                 Ok(Value::List(values?.into()))
             }
             Expression::Sum(terms) => {
-                let [left, right] = terms.as_ref();
-                let (left, right) = (self.value(left)?, self.value(right)?);
-                self.add(&left, &right, place)
+                let mut sum = None;
+                for term in terms {
+                    let value = self.value(term)?;
+                    sum = Some(match sum {
+                        None => value,
+                        Some(before) => self.add(&before, &value, &(place.start..term.place.end))?,
+                    });
+                }
+                Ok(sum.unwrap_or(Value::Constant))
             }
             Expression::Comprehension(item, clauses) => {
                 let mut values = Vec::new();

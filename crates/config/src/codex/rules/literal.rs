@@ -7,12 +7,13 @@
 use std::ops::Range;
 use std::str::Chars;
 
-use super::{Failure, UNSUPPORTED};
+use super::Failure;
 use crate::problem::shown;
 
-/// What the string at a place says. It must end just where the place does.
-pub(super) fn decode(text: &str, place: &Range<usize>) -> Result<String, Failure> {
-    let literal = text.get(place.clone()).unwrap_or_default();
+/// Reads the string that begins at a place, with an `r` before it or without; returns how long it is there,
+/// and what it says.
+pub(super) fn decode(text: &str, start: usize) -> Result<(usize, String), Failure> {
+    let literal = &text[start..];
     let (is_raw, quoted) = match literal.strip_prefix('r') {
         Some(quoted) => (true, quoted),
         None => (false, literal),
@@ -21,23 +22,23 @@ pub(super) fn decode(text: &str, place: &Range<usize>) -> Result<String, Failure
         [b'"', b'"', b'"', ..] => "\"\"\"",
         [b'\'', b'\'', b'\'', ..] => "'''",
         [b'"', ..] => "\"",
-        [b'\'', ..] => "'",
-        _ => return Err((place.clone(), format!("`{}` {UNSUPPORTED}", shown(literal)))),
+        _ => "'",
     };
     let is_long = quote.len() == 3;
-    let mut decoded = String::with_capacity(quoted.len());
+    let mut decoded = String::new();
     let mut chars = quoted[quote.len()..].chars();
+    let place = |chars: &Chars<'_>| start..text.len() - chars.as_str().len();
     loop {
         if let Some(rest) = chars.as_str().strip_prefix(quote) {
-            return if rest.is_empty() { Ok(decoded) } else { Err(unfinished(place)) };
+            return Ok((literal.len() - rest.len(), decoded));
         }
         let before = chars.as_str().len();
         match chars.next() {
-            None => return Err(unfinished(place)),
-            Some('\n') if !is_long => return Err(unfinished(place)),
+            None => return Err(unfinished(place(&chars))),
+            Some('\n') if !is_long => return Err(unfinished(start..text.len() - before)),
             Some('\r') => {}
             Some('\\') if is_raw => match chars.next() {
-                None => return Err(unfinished(place)),
+                None => return Err(unfinished(place(&chars))),
                 Some(c) => {
                     if !matches!(c, '"' | '\'') {
                         decoded.push('\\');
@@ -47,7 +48,7 @@ pub(super) fn decode(text: &str, place: &Range<usize>) -> Result<String, Failure
             },
             Some('\\') => {
                 if escape(&mut chars, &mut decoded).is_none() {
-                    let wrong = place.end - before..place.end - chars.as_str().len();
+                    let wrong = text.len() - before..text.len() - chars.as_str().len();
                     let message = format!("`{}` is not an escape", shown(&text[wrong.clone()]));
                     return Err((wrong, message));
                 }
@@ -57,8 +58,8 @@ pub(super) fn decode(text: &str, place: &Range<usize>) -> Result<String, Failure
     }
 }
 
-fn unfinished(place: &Range<usize>) -> Failure {
-    (place.clone(), "this string does not end".to_owned())
+fn unfinished(place: Range<usize>) -> Failure {
+    (place, "this string does not end".to_owned())
 }
 
 /// Reads what stands behind a backslash.

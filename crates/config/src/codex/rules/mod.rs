@@ -1,16 +1,18 @@
 //! Rule files: `prefix_rule`, `host_executable` and `network_rule` in Starlark.
 //!
-//! A file is parsed by tree-sitter ([`screen`], which says why and believes little of it), cut down to
-//! the part of Starlark that rule files need ([`syntax`]: strings, lists, names, `+`, `for` and list
-//! comprehensions), and evaluated ([`evaluate`]). There is no way to repeat without a list and every step
-//! is counted, so no file can hang or fill the memory. A file that cannot be read is an error: to go on
-//! without its rules could allow what they forbid.
+//! Only the part of Starlark that rule files need is read: strings, lists, names, `+`, `for` and list
+//! comprehensions. A file is cut into words ([`words`], [`literal`]), put together ([`syntax`]) and
+//! evaluated ([`evaluate`]). The crates that read all of Starlark, and the grammars that editors read it
+//! with, take much more than that, and as much time as a hostile file wants. Here each byte is looked at
+//! a fixed number of times, there is no way to repeat without a list, and every step is counted, so no
+//! file can hang or fill the memory. A file that cannot be read is an error: to go on without its rules
+//! could allow what they forbid.
 
 mod builtins;
 mod evaluate;
 mod literal;
-mod screen;
 mod syntax;
+mod words;
 
 use std::fs;
 use std::io;
@@ -29,8 +31,21 @@ const MOST_FILES: usize = 256;
 
 const UNSUPPORTED: &str = "is not supported in rule files; write strings, lists, names, `+` and `for`";
 
+/// How many brackets, blocks or clauses may stand in each other.
+const DEEPEST: usize = 32;
+
 /// Where something is wrong, and what.
 type Failure = (Range<usize>, String);
+
+fn too_deep(place: Range<usize>) -> Failure {
+    (place, "the file nests deeper than rule files do".to_owned())
+}
+
+/// A part of a file and where it stands.
+struct At<T> {
+    place: Range<usize>,
+    part: T,
+}
 
 /// Reads the `rules` folder of each settings folder, weakest first, files by name.
 pub(super) fn load(folders: &[PathBuf], settings: &mut CodexSettings) -> Result<(), CodexError> {
@@ -91,7 +106,6 @@ fn read(rules: &mut Rules, report: &Report<'_>) {
 }
 
 fn evaluate_text(rules: &mut Rules, text: &str) -> Result<(), Failure> {
-    let tree = screen::parse(text)?;
-    evaluate::run(&syntax::read(&tree, text)?, rules)?;
+    evaluate::run(&syntax::read(text)?, rules)?;
     rules.check_examples()
 }

@@ -1,23 +1,14 @@
 //! What a rule file is made of: the part of Starlark that rule files need, and nothing else.
 //!
-//! Built from tree-sitter's tree once each word of it was looked at. Every node must have just the parts
-//! named here, in this order; all others are refused, also where they would never be reached.
+//! All else is refused, also where it would never be reached. Brackets and blocks are bounded by the
+//! [`words`], so those who read a file may descend into it.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::rc::Rc;
 
-use tree_sitter::{Node, Tree};
-
-use super::literal::decode;
-use super::{Failure, UNSUPPORTED};
+use super::words::{self, Word, not_indented};
+use super::{At, DEEPEST, Failure, UNSUPPORTED, too_deep};
 use crate::problem::shown;
-
-/// A part of a file and where it stands.
-pub(super) struct At<T> {
-    pub(super) place: Range<usize>,
-    pub(super) part: T,
-}
 
 pub(super) enum Statement<'t> {
     Pass,
@@ -47,7 +38,8 @@ pub(super) enum Expression<'t> {
     Constant,
     Name(&'t str),
     List(Vec<At<Expression<'t>>>),
-    Sum(Box<[At<Expression<'t>>; 2]>),
+    /// Two terms or more.
+    Sum(Vec<At<Expression<'t>>>),
     Comprehension(Box<At<Expression<'t>>>, Vec<Clause<'t>>),
     Call(&'t str, Vec<Argument<'t>>),
 }
@@ -57,171 +49,358 @@ pub(super) struct Argument<'t> {
     pub(super) value: At<Expression<'t>>,
 }
 
-/// Reads a whole file. Its tree has been screened, so it is not deep.
-pub(super) fn read<'t>(tree: &Tree, text: &'t str) -> Result<Vec<At<Statement<'t>>>, Failure> {
-    Reader { text }.statements(tree.root_node())
+/// Reads a whole file.
+pub(super) fn read(text: &str) -> Result<Vec<At<Statement<'_>>>, Failure> {
+    let mut reader = Reader { text, words: words::cut(text), next: 0 };
+    let mut statements = Vec::new();
+    while !reader.is_next(&Word::End) {
+        statements.push(reader.statement()?);
+    }
+    Ok(statements)
 }
 
 struct Reader<'t> {
     text: &'t str,
+    /// Never empty, and the last is never taken.
+    words: Vec<At<Word<'t>>>,
+    next: usize,
 }
 
 impl<'t> Reader<'t> {
-    fn text(&self, node: Node<'_>) -> &'t str {
-        self.text.get(node.byte_range()).unwrap_or_default()
+    fn peek(&self) -> &At<Word<'t>> {
+        &self.words[self.next]
     }
 
-    fn statements(&self, block: Node<'_>) -> Result<Vec<At<Statement<'t>>>, Failure> {
-        parts(block).into_iter().map(|statement| self.statement(statement)).collect()
+    fn is_next(&self, word: &Word<'_>) -> bool {
+        self.peek().part == *word
     }
 
-    fn statement(&self, node: Node<'_>) -> Result<At<Statement<'t>>, Failure> {
-        let part = match (node.kind(), parts(node).as_slice()) {
-            ("pass_statement", _) => Statement::Pass,
-            ("for_statement", [_, target, _, list, _, block]) => {
-                let body = self.statements(*block)?;
-                if body.is_empty() {
-                    return Err((node.byte_range(), "this `for` has nothing to do".to_owned()));
-                }
-                Statement::For(self.clause(*target, *list)?, body)
-            }
-            ("expression_statement", [inner]) => match (inner.kind(), parts(*inner).as_slice()) {
-                ("assignment", [target, sign, value]) if sign.kind() == "=" => {
-                    Statement::Assign(self.target(*target)?, self.expression(*value)?)
-                }
-                // Types mean nothing to rules, but Codex reads a name that has one.
-                ("assignment", [target, _, kind, _, value]) => {
-                    let target = self.target(*target)?;
-                    if !matches!((&target.part, parts(*kind).as_slice()), (Target::Name(_), [name]) if is_name(*name))
-                    {
-                        return Err(unsupported(*kind));
-                    }
-                    Statement::Assign(target, self.expression(*value)?)
-                }
-                ("augmented_assignment", [target, _, value]) => match self.target(*target)?.part {
-                    Target::Name(name) => Statement::Extend(name, self.expression(*value)?),
-                    Target::Tuple(_) => return Err(unsupported(*target)),
-                },
-                _ => Statement::Value(self.expression(*inner)?),
-            },
-            _ => return Err(unsupported(node)),
+    fn is_sign(&self, sign: &'static str) -> bool {
+        self.is_next(&Word::Sign(sign))
+    }
+
+    /// Takes the next word if it is this one.
+    fn takes(&mut self, word: &Word<'_>) -> bool {
+        let is_next = self.is_next(word);
+        self.next += usize::from(is_next);
+        is_next
+    }
+
+    fn takes_sign(&mut self, sign: &'static str) -> bool {
+        self.takes(&Word::Sign(sign))
+    }
+
+    fn expect(&mut self, word: &Word<'_>) -> Result<(), Failure> {
+        if self.takes(word) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    fn expect_sign(&mut self, sign: &'static str) -> Result<(), Failure> {
+        self.expect(&Word::Sign(sign))
+    }
+
+    /// Where the next word begins.
+    fn start(&self) -> usize {
+        self.peek().place.start
+    }
+
+    /// A part that began at `start` and ends with the last word that was taken.
+    fn since<T>(&self, start: usize, part: T) -> At<T> {
+        let end = self.words[..self.next].last().map_or(start, |word| word.place.end);
+        At { place: start..end, part }
+    }
+
+    /// Says why the next word cannot stand where it does.
+    fn unexpected(&self) -> Failure {
+        let At { place, part } = self.peek();
+        let text = shown(&self.text[place.clone()]);
+        let message = match part {
+            Word::Wrong(message) => message.clone(),
+            Word::Indent => return self.misplaced(),
+            Word::Line | Word::Dedent | Word::End => "something is missing here".to_owned(),
+            Word::Sign("(" | "[") => format!("`{text}` {UNSUPPORTED}"),
+            _ => format!("`{text}` does not belong here"),
         };
-        Ok(At { place: node.byte_range(), part })
+        (place.clone(), message)
     }
 
-    fn clause(&self, target: Node<'_>, list: Node<'_>) -> Result<Clause<'t>, Failure> {
-        Ok(Clause { target: self.target(target)?, list: self.expression(list)? })
+    /// What could not be read comes before what follows from it.
+    fn wrong_or(&self, failure: Failure) -> Failure {
+        if matches!(self.peek().part, Word::Wrong(_)) { self.unexpected() } else { failure }
     }
 
-    fn target(&self, node: Node<'_>) -> Result<At<Target<'t>>, Failure> {
-        let parts = parts(node);
-        let part = match (node.kind(), parts.as_slice()) {
-            ("identifier", _) => Target::Name(self.text(node)),
-            ("tuple_pattern", [_, only, _]) => return self.target(*only),
-            ("tuple_pattern" | "list_pattern", [_, targets @ .., _]) => self.targets(node, targets, true)?,
-            ("pattern_list", targets) => self.targets(node, targets, false)?,
-            _ => return Err(unsupported(node)),
+    /// The line that begins next does not fit its block.
+    fn misplaced(&self) -> Failure {
+        let place =
+            self.words.get(self.next + 1).map_or(self.peek().place.clone(), |word| word.place.clone());
+        not_indented(place)
+    }
+
+    fn statement(&mut self) -> Result<At<Statement<'t>>, Failure> {
+        let start = self.start();
+        if !self.takes(&Word::For) {
+            let statement = self.simple()?;
+            self.expect(&Word::Line)?;
+            return Ok(statement);
+        }
+        let clause = self.clause()?;
+        self.expect_sign(":")?;
+        let mut body = Vec::new();
+        if !self.takes(&Word::Line) {
+            body.push(self.simple()?);
+            self.expect(&Word::Line)?;
+        } else if self.takes(&Word::Indent) {
+            while !self.takes(&Word::Dedent) {
+                body.push(self.statement()?);
+            }
+        } else {
+            let failure = (self.since(start, ()).place, "this `for` has nothing to do".to_owned());
+            return Err(self.wrong_or(failure));
+        }
+        Ok(self.since(start, Statement::For(clause, body)))
+    }
+
+    fn simple(&mut self) -> Result<At<Statement<'t>>, Failure> {
+        let start = self.start();
+        let statement = if self.takes(&Word::Pass) {
+            Statement::Pass
+        } else if self.is_assignment() {
+            self.assignment()?
+        } else {
+            Statement::Value(self.expression()?)
         };
-        Ok(At { place: node.byte_range(), part })
+        Ok(self.since(start, statement))
     }
 
-    fn targets(&self, node: Node<'_>, list: &[Node<'_>], may_trail: bool) -> Result<Target<'t>, Failure> {
-        let targets: Result<_, _> =
-            listed(node, list, may_trail)?.into_iter().map(|target| self.target(target)).collect();
-        Ok(Target::Tuple(targets?))
+    /// Whether the line has a sign of assignment outside of brackets.
+    fn is_assignment(&self) -> bool {
+        let mut depth = 0_usize;
+        for word in &self.words[self.next..] {
+            match word.part {
+                Word::Sign("(" | "[") => depth += 1,
+                Word::Sign(")" | "]") => depth = depth.saturating_sub(1),
+                Word::Sign("=" | "+=" | ":") if depth == 0 => return true,
+                Word::Line | Word::End | Word::Wrong(_) => return false,
+                _ => {}
+            }
+        }
+        false
     }
 
-    fn expression(&self, node: Node<'_>) -> Result<At<Expression<'t>>, Failure> {
-        let place = node.byte_range();
-        let part = match (node.kind(), parts(node).as_slice()) {
-            ("string", _) => Expression::Text(decode(self.text, &place)?.into()),
-            ("integer", _) => Expression::Number,
-            ("none" | "true" | "false", _) => Expression::Constant,
-            ("identifier", _) => Expression::Name(self.text(node)),
-            ("parenthesized_expression", [_, inner, _]) => return self.expression(*inner),
-            ("list", [_, items @ .., _]) => {
-                let items: Result<_, _> =
-                    listed(node, items, true)?.into_iter().map(|item| self.expression(item)).collect();
-                Expression::List(items?)
-            }
-            ("list_comprehension", [_, item, clauses @ .., _]) => {
-                let clauses: Result<_, _> = clauses.iter().map(|clause| self.comprehend(*clause)).collect();
-                Expression::Comprehension(Box::new(self.expression(*item)?), clauses?)
-            }
-            ("binary_operator", [left, sign, right]) if sign.kind() == "+" => {
-                Expression::Sum(Box::new([self.expression(*left)?, self.expression(*right)?]))
-            }
-            ("call", [function, arguments]) if function.kind() == "identifier" => {
-                Expression::Call(self.text(*function), self.arguments(*arguments)?)
-            }
-            _ => return Err(unsupported(node)),
+    fn assignment(&mut self) -> Result<Statement<'t>, Failure> {
+        let target = self.targets()?;
+        let name = match &target.part {
+            Target::Name(name) => Some(*name),
+            Target::Tuple(_) => None,
         };
-        Ok(At { place, part })
+        if let Some(name) = name
+            && self.takes_sign("+=")
+        {
+            return Ok(Statement::Extend(name, self.expression()?));
+        }
+        // Types mean nothing to rules, but Codex reads a name that has one.
+        if name.is_some() && self.takes_sign(":") {
+            match self.peek().part {
+                Word::Name(_) | Word::Constant => self.next += 1,
+                _ => return Err(self.unexpected()),
+            }
+        }
+        self.expect_sign("=")?;
+        Ok(Statement::Assign(target, self.expression()?))
     }
 
-    fn comprehend(&self, node: Node<'_>) -> Result<Clause<'t>, Failure> {
-        match (node.kind(), parts(node).as_slice()) {
-            ("for_in_clause", [_, target, _, list]) => self.clause(*target, *list),
-            _ => Err(unsupported(node)),
+    /// `target in list`
+    fn clause(&mut self) -> Result<Clause<'t>, Failure> {
+        let target = self.targets()?;
+        self.expect(&Word::In)?;
+        Ok(Clause { target, list: self.expression()? })
+    }
+
+    /// One target, or several with commas between them.
+    fn targets(&mut self) -> Result<At<Target<'t>>, Failure> {
+        let start = self.start();
+        let first = self.target()?;
+        if !self.is_sign(",") {
+            return Ok(first);
+        }
+        let mut targets = vec![first];
+        while self.takes_sign(",") {
+            if !self.begins_target() {
+                return Err(self.wrong_or(self.comma_too_many()));
+            }
+            targets.push(self.target()?);
+        }
+        Ok(self.since(start, Target::Tuple(targets)))
+    }
+
+    fn begins_target(&self) -> bool {
+        matches!(self.peek().part, Word::Name(_) | Word::Sign("(" | "["))
+    }
+
+    fn target(&mut self) -> Result<At<Target<'t>>, Failure> {
+        let start = self.start();
+        if let Word::Name(name) = self.peek().part {
+            self.next += 1;
+            return Ok(self.since(start, Target::Name(name)));
+        }
+        let close = match self.peek().part {
+            Word::Sign("(") => ")",
+            Word::Sign("[") => "]",
+            _ => return Err(self.unexpected()),
+        };
+        self.next += 1;
+        let (mut targets, has_comma) = self.listed(close, Self::target)?;
+        let target = match targets.pop() {
+            Some(only) if close == ")" && targets.is_empty() && !has_comma => only.part,
+            last => {
+                targets.extend(last);
+                Target::Tuple(targets)
+            }
+        };
+        Ok(self.since(start, target))
+    }
+
+    /// What stands between commas, the last of which may have nothing behind it, up to a bracket; and
+    /// whether there was a comma.
+    fn listed<T>(
+        &mut self,
+        close: &'static str,
+        item: impl Fn(&mut Self) -> Result<T, Failure>,
+    ) -> Result<(Vec<T>, bool), Failure> {
+        let (mut items, mut has_comma) = (Vec::new(), false);
+        while !self.takes_sign(close) {
+            if self.takes_sign(",") {
+                return Err(self.comma_too_many());
+            }
+            items.push(item(self)?);
+            if self.takes_sign(",") {
+                has_comma = true;
+            } else if !self.is_sign(close) {
+                return Err(self.unexpected());
+            }
+        }
+        Ok((items, has_comma))
+    }
+
+    /// The comma is the word that was taken last.
+    fn comma_too_many(&self) -> Failure {
+        let comma = self.words[..self.next].last().map_or(0..0, |word| word.place.clone());
+        (comma, "there is a comma too many here".to_owned())
+    }
+
+    fn expression(&mut self) -> Result<At<Expression<'t>>, Failure> {
+        let start = self.start();
+        let first = self.term()?;
+        if !self.is_sign("+") {
+            return Ok(first);
+        }
+        let mut terms = vec![first];
+        while self.takes_sign("+") {
+            terms.push(self.term()?);
+        }
+        Ok(self.since(start, Expression::Sum(terms)))
+    }
+
+    fn term(&mut self) -> Result<At<Expression<'t>>, Failure> {
+        let start = self.start();
+        let term = match &self.peek().part {
+            Word::Text(text) => Expression::Text(Rc::clone(text)),
+            Word::Number => Expression::Number,
+            Word::Constant => Expression::Constant,
+            Word::Name(name) => Expression::Name(name),
+            Word::Sign("(") => {
+                self.next += 1;
+                return self.parenthesized(start);
+            }
+            Word::Sign("[") => {
+                self.next += 1;
+                let list = self.list()?;
+                return Ok(self.since(start, list));
+            }
+            _ => return Err(self.unexpected()),
+        };
+        self.next += 1;
+        match term {
+            Expression::Name(function) if self.takes_sign("(") => {
+                let arguments = self.arguments()?;
+                Ok(self.since(start, Expression::Call(function, arguments)))
+            }
+            term => Ok(self.since(start, term)),
         }
     }
 
-    fn arguments(&self, node: Node<'_>) -> Result<Vec<Argument<'t>>, Failure> {
-        let mut arguments = Vec::new();
+    fn parenthesized(&mut self, start: usize) -> Result<At<Expression<'t>>, Failure> {
+        if !self.is_sign(")") {
+            let inner = self.expression()?;
+            if self.takes_sign(")") {
+                return Ok(inner);
+            }
+            if !self.is_sign(",") {
+                return Err(self.unexpected());
+            }
+        }
+        Err((start..self.peek().place.end, format!("this {UNSUPPORTED}")))
+    }
+
+    /// What stands behind `[` where a value is.
+    fn list(&mut self) -> Result<Expression<'t>, Failure> {
+        if self.takes_sign("]") {
+            return Ok(Expression::List(Vec::new()));
+        }
+        if self.takes_sign(",") {
+            return Err(self.comma_too_many());
+        }
+        let first = self.expression()?;
+        let mut clauses = Vec::new();
+        while self.takes(&Word::For) {
+            clauses.push(self.clause()?);
+            if clauses.len() > DEEPEST {
+                return Err(too_deep(self.peek().place.clone()));
+            }
+        }
+        if !clauses.is_empty() {
+            self.expect_sign("]")?;
+            return Ok(Expression::Comprehension(Box::new(first), clauses));
+        }
+        let mut items = vec![first];
+        if self.takes_sign(",") {
+            items.extend(self.listed("]", Self::expression)?.0);
+        } else {
+            self.expect_sign("]")?;
+        }
+        Ok(Expression::List(items))
+    }
+
+    fn arguments(&mut self) -> Result<Vec<Argument<'t>>, Failure> {
+        let (arguments, _) = self.listed(")", Self::argument)?;
         let mut names = HashSet::new();
-        let parts = parts(node);
-        let [_, given @ .., _] = parts.as_slice() else { return Err(unsupported(node)) };
-        for given in listed(node, given, true)? {
-            let argument = match (given.kind(), self::parts(given).as_slice()) {
-                ("keyword_argument", [name, _, value]) => {
-                    let name = At { place: name.byte_range(), part: self.text(*name) };
-                    Argument { name: Some(name), value: self.expression(*value)? }
-                }
-                _ => Argument { name: None, value: self.expression(given)? },
-            };
+        for argument in &arguments {
             match &argument.name {
                 Some(name) if !names.insert(name.part) => {
                     return Err((name.place.clone(), format!("`{}` is given twice", shown(name.part))));
                 }
                 None if !names.is_empty() => {
                     let message = "an argument without a name stands behind one with a name".to_owned();
-                    return Err((argument.value.place, message));
+                    return Err((argument.value.place.clone(), message));
                 }
-                _ => arguments.push(argument),
+                _ => {}
             }
         }
         Ok(arguments)
     }
-}
 
-/// The parts of a node, without the comments and broken lines that may stand anywhere.
-fn parts(node: Node<'_>) -> Vec<Node<'_>> {
-    let mut cursor = node.walk();
-    node.children(&mut cursor).filter(|part| !part.is_extra()).collect()
-}
-
-/// What stands between commas, the last of which may have nothing behind it.
-fn listed<'n>(node: Node<'n>, list: &[Node<'n>], may_trail: bool) -> Result<Vec<Node<'n>>, Failure> {
-    let is_trailing = !list.is_empty() && list.len().is_multiple_of(2);
-    let are_commas_right =
-        list.iter().enumerate().all(|(index, part)| (part.kind() == ",") == (index % 2 == 1));
-    if !are_commas_right || is_trailing && !may_trail {
-        return Err((node.byte_range(), "there is a comma too many here".to_owned()));
-    }
-    Ok(list.iter().copied().step_by(2).collect())
-}
-
-fn is_name(node: Node<'_>) -> bool {
-    matches!(node.kind(), "identifier" | "none")
-}
-
-/// Points to the operator or bracket that is not supported, if the node has one, else to all of it.
-fn unsupported(node: Node<'_>) -> Failure {
-    let parts = parts(node);
-    match parts.iter().skip(1).find(|part| !part.is_named() && part.kind() != ",") {
-        Some(sign) if node.is_named() && parts[0].is_named() => {
-            (sign.byte_range(), format!("`{}` {UNSUPPORTED}", sign.kind()))
+    fn argument(&mut self) -> Result<Argument<'t>, Failure> {
+        let At { place, part } = self.peek();
+        let name = match part {
+            Word::Name(name)
+                if self.words.get(self.next + 1).is_some_and(|next| next.part == Word::Sign("=")) =>
+            {
+                Some(At { place: place.clone(), part: *name })
+            }
+            _ => None,
+        };
+        if name.is_some() {
+            self.next += 2;
         }
-        _ => (node.byte_range(), format!("this {UNSUPPORTED}")),
+        Ok(Argument { name, value: self.expression()? })
     }
 }
