@@ -22,6 +22,7 @@ use crate::channels::{Channels, Feed, Output};
 use crate::identity::ProcessIdentity;
 use crate::live::{Connection, Request, Signal};
 use crate::output_log::Stream;
+use crate::platform::PIPE_BYTES;
 use crate::program::{
     Capture, Exit, LeaderExit, Limits, Observer, Program, Report, RunError, StartError, Stdin, Terminal,
 };
@@ -93,6 +94,8 @@ pub fn run(
         leader: None,
         linger_at: None,
         survivors_killed: 0,
+        silent: false,
+        owed: 0,
     }
     .follow()
 }
@@ -145,12 +148,18 @@ struct Running<'run> {
     leader: Option<LeaderExit>,
     linger_at: Option<Instant>,
     survivors_killed: u32,
+    /// Whether no output was waiting when we last looked.
+    silent: bool,
+    /// How much of what the group wrote may still be in the pipes. A slow log or observer can take longer than any
+    /// time that we wait, so the time alone never ends the reading.
+    owed: usize,
 }
 
 impl Running<'_> {
     fn follow(mut self) -> Result<Report, RunError> {
         while !self.is_done() {
             let ready = self.wait_for_work()?;
+            self.silent = !ready.outputs.contains(&true);
             if ready.control {
                 self.hear_supervisor()?;
             }
@@ -190,7 +199,8 @@ impl Running<'_> {
         let open: Vec<&Output> = self.outputs.iter().filter(|output| output.source.is_some()).collect();
         let quiet = matches!(self.group, Group::Gone { .. })
             && open.iter().all(|output| now >= output.last_read + QUIET);
-        open.is_empty() || quiet || now >= drain_until
+        let all_read = self.silent || self.owed == 0;
+        open.is_empty() || self.silent && quiet || all_read && now >= drain_until
     }
 
     fn wait_for_work(&self) -> Result<Ready, RunError> {
@@ -286,6 +296,7 @@ impl Running<'_> {
             self.control = None;
         }
         if self.control.is_none() && matches!(self.group, Group::Present) {
+            self.silent = false;
             self.group = Group::Lost { drain_until: Instant::now() + KILL_PATIENCE };
         }
         Ok(())
@@ -298,6 +309,9 @@ impl Running<'_> {
                 let identity = ProcessIdentity::of_this_boot(pid, start_time);
                 self.observer.started(&identity);
                 self.identity = Some(identity);
+                if matches!(self.phase, Phase::Stopping { .. }) {
+                    self.order(Order::Signal(libc::SIGTERM));
+                }
                 for signal in std::mem::take(&mut self.signals) {
                     self.send(signal);
                 }
@@ -317,6 +331,9 @@ impl Running<'_> {
                 let now = Instant::now();
                 let drain_until = now.checked_add(self.limits.linger).unwrap_or(now + KILL_PATIENCE);
                 self.group = Group::Gone { drain_until };
+                // It ended after we looked.
+                self.silent = false;
+                self.owed = self.outputs.len() * PIPE_BYTES;
                 for output in &mut self.outputs {
                     output.look_again();
                     output.last_read = now;
@@ -372,7 +389,10 @@ impl Running<'_> {
         self.cause.get_or_insert(cause);
         match Instant::now().checked_add(self.limits.grace) {
             Some(kill_at) if !self.limits.grace.is_zero() => {
-                self.order(Order::Signal(libc::SIGTERM));
+                // What has not begun ignores it, and hears of it once it has.
+                if self.identity.is_some() {
+                    self.order(Order::Signal(libc::SIGTERM));
+                }
                 self.phase = Phase::Stopping { kill_at };
             }
             _ => self.kill_group(),
@@ -458,6 +478,7 @@ impl Running<'_> {
             .map_err(|source| RunError::Channel { step: "read the program's output", source })?;
         let bytes = self.buffer.get(..count).unwrap_or_default();
         if !bytes.is_empty() {
+            self.owed = self.owed.saturating_sub(count);
             output.last_read = Instant::now();
             self.observer.raw(output.stream, bytes);
             let kept = self.observer.redact(output.stream, bytes);

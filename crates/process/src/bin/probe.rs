@@ -34,6 +34,9 @@ struct Scenario {
     answer: Option<(String, String)>,
     /// A text to take out of the output.
     redact: Option<String>,
+    /// How long to be busy with each piece of output, as a slow disk would have us.
+    #[serde(default)]
+    slow_ms: u64,
     log: PathBuf,
     index: PathBuf,
     timeout_ms: Option<u64>,
@@ -244,6 +247,7 @@ impl Observer for Lines<'_> {
             say(&json!({"first_output": stream, "copy": self.copy}));
         }
         self.heard += bytes.len() as u64;
+        thread::sleep(Duration::from_millis(self.scenario.slow_ms));
         if self.scenario.live && bytes.len() < 1000 {
             say(&json!({"output": String::from_utf8_lossy(bytes)}));
         }

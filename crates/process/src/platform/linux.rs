@@ -31,12 +31,6 @@ pub(crate) const LAST_SIGNAL: i32 = 64;
 /// A terminal that no later program inherits.
 pub(crate) const PTY_FLAGS: OpenptFlags = OpenptFlags::CLOEXEC;
 
-/// Room asked for in an output pipe.
-///
-/// Measured: more than a few reads of room makes nothing faster, and the kernel lets an ordinary user have 64 MiB
-/// of enlarged pipes in all, which 200 programs have to share.
-const PIPE_BYTES: usize = 256 << 10;
-
 /// How many threads this process has, where that can be known.
 pub(crate) fn thread_count() -> Option<usize> {
     fs::read_dir("/proc/self/task").ok().map(Iterator::count)
@@ -80,7 +74,7 @@ fn open_descriptors() -> Vec<RawFd> {
 /// Asks for a large pipe, so that a fast writer and we take turns seldom.
 pub(crate) fn enlarge_pipe(pipe: BorrowedFd<'_>) {
     // Refused when the user's pipe budget is used up: the pipe then keeps its size and only speed suffers.
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, super::PIPE_BYTES);
 }
 
 /// Opens the other side of a pseudo-terminal, without making it our controlling terminal.

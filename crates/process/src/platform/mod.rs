@@ -15,6 +15,12 @@ pub(crate) use linux::*;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use other::*;
 
+/// Room asked for in an output pipe, and the most that any holds.
+///
+/// Measured: more than a few reads of room makes nothing faster, and Linux lets an ordinary user have 64 MiB of
+/// enlarged pipes in all, which 200 programs have to share.
+pub(crate) const PIPE_BYTES: usize = 256 << 10;
+
 /// What this platform promises about the processes that a program leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -51,9 +51,9 @@ fn this_platform_contains_descendants() {
 
 #[test]
 fn a_time_out_reaches_whoever_escaped() {
-    let mut all = Escaped::start(escape_then("sleep 300").with("timeout_ms", 1500).with("grace_ms", 200));
+    let mut all = Escaped::start(escape_then("sleep 300").with("timeout_ms", 5000).with("grace_ms", 2000));
     let report = all.probe.next("report");
-    assert_eq!(report["exit"], "TimedOut { after: 1.5s }");
+    assert_eq!(report["exit"], "TimedOut { after: 5s }");
     assert_eq!(report["survivors_killed"], 1);
     assert_eq!(report["drained"], true);
     assert!(all.fugitive.is_gone() && all.leader.is_gone());

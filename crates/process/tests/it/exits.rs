@@ -100,12 +100,12 @@ fn the_program_sees_exactly_what_it_was_given() {
 #[test]
 fn a_time_out_ends_the_group_in_time() {
     let scenario =
-        Scenario::shell("sleep 300 & echo $! > $F/pid; echo up; sleep 300").with("timeout_ms", 1500);
+        Scenario::shell("sleep 300 & echo $! > $F/pid; echo up; sleep 300").with("timeout_ms", 5000);
     let mut probe = scenario.start();
     probe.next("first_output");
     let background = Watched::in_file(&scenario.path("pid"));
     let report = probe.next("report");
-    assert_eq!(report["exit"], "TimedOut { after: 1.5s }");
+    assert_eq!(report["exit"], "TimedOut { after: 5s }");
     assert_eq!(report["leader"], "Signal(15)");
     assert!(background.is_gone());
     probe.finish();

@@ -76,7 +76,7 @@ fn an_offer_is_taken_whole_or_not_at_all() {
 
 #[test]
 fn the_end_of_the_program_ends_a_waiting_write() {
-    let scenario = live("echo ready; read -r line; sleep 0.1; exit 3").with("timeout_ms", 300);
+    let scenario = live("echo ready; read -r line; exit 3");
     let mut probe = scenario.start();
     probe.output_with("ready");
     probe.tell("pattern 5000000");

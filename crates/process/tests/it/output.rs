@@ -93,10 +93,11 @@ fn a_second_attempt_appends() {
 
 #[test]
 fn a_full_disk_stops_the_program() {
-    let scenario = Scenario::shell("echo $$ > $F/pid; trap '' TERM; echo x; while :; do sleep 0.05; done")
-        .with("log", "/dev/full");
+    let line = "trap '' TERM; until [ -e $F/go ]; do sleep 0.05; done; echo x; while :; do sleep 0.05; done";
+    let scenario = Scenario::shell(line).with("log", "/dev/full");
     let mut probe = scenario.start();
     let leader = Watched::pid(i32::try_from(probe.next("pid").as_i64().unwrap()).unwrap());
+    fs::write(scenario.path("go"), "").unwrap();
     let text = probe.next("text");
     assert_eq!(text, "failed to write output to `/dev/full`: No space left on device (os error 28)");
     assert!(leader.is_gone());
@@ -223,4 +224,16 @@ fn the_tail_is_the_end_of_all_streams() {
     let found: Vec<_> =
         tail.iter().map(|chunk| (chunk.stream, chunk.offset, chunk.bytes.as_slice())).collect();
     assert_eq!(found, [(Stream::Stderr, 5, b"bbb".as_slice()), (Stream::Stdout, 8, b"cc".as_slice())]);
+}
+
+/// What a program leaves in its pipe is read however long the reading takes: a pipe is not quiet while it is full.
+#[test]
+fn what_waits_in_the_pipe_at_the_end_is_kept_by_a_slow_reader_too() {
+    for linger in [0, 10_000] {
+        let scenario =
+            Scenario::shell("head -c 250000 /dev/zero").with("slow_ms", 300).with("linger_ms", linger);
+        let report = scenario.report();
+        assert_eq!((report["exit"].as_str(), report["drained"].as_bool()), (Some("Code(0)"), Some(true)));
+        assert_eq!(scenario.stream(Stream::Stdout).len(), 250_000, "linger {linger}");
+    }
 }
