@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use co_model::{NetworkAccess, SandboxMode, SandboxPolicy};
+use co_model::{NetworkAccess, RunId, SandboxMode, SandboxPolicy, TaskId};
 use co_sandbox::{EgressProxy, Layers, Request, Sandbox, Wrapped};
 use co_sessions::{Confinement, Confiner, StartSession};
 use co_views::Layout;
 
 use crate::attempt::{Attempt, chain};
+use crate::launch::make_root_folders;
 use crate::orchestrator::RuntimeOptions;
 
 /// What sandboxes of this process are built from.
@@ -41,7 +42,9 @@ struct Wanted<'w> {
     workspace: &'w Path,
     policy: &'w SandboxPolicy,
     accept_weaker: bool,
-    /// What it must not read besides what nobody may.
+    /// What of ours it may read, though it is hidden from all others.
+    readable: &'w [PathBuf],
+    /// What in there it must not.
     secrets: &'w [PathBuf],
     scratch: Option<&'w Path>,
 }
@@ -61,6 +64,7 @@ pub(crate) fn confine(
         return Ok(Confined { argv, additions, layers, weaker, held: (None, None) });
     }
     let created = &attempt.state.created;
+    let own = OwnFolder::of(&attempt.shared.options.layout, &created.task, &created.run);
     attempt.shared.walls.confine(&Wanted {
         argv: &argv,
         cwd: &attempt.cwd(),
@@ -68,9 +72,22 @@ pub(crate) fn confine(
         workspace: Path::new(&created.settings.workspace),
         policy,
         accept_weaker: attempt.state.policy().accept_weaker_sandbox,
-        secrets: &[attempt.shared.options.layout.resume_token_path(&created.task, &created.run)],
+        readable: &own.readable,
+        secrets: &own.secrets,
         scratch: None,
     })
+}
+
+/// What a confined command of a run sees of our folder: the run's own, but for the token.
+pub(crate) struct OwnFolder {
+    pub(crate) readable: Vec<PathBuf>,
+    pub(crate) secrets: Vec<PathBuf>,
+}
+
+impl OwnFolder {
+    pub(crate) fn of(layout: &Layout, task: &TaskId, run: &RunId) -> Self {
+        Self { readable: vec![layout.run_dir(task, run)], secrets: vec![layout.resume_token_path(task, run)] }
+    }
 }
 
 impl Walls {
@@ -106,8 +123,14 @@ impl Walls {
             }
             NetworkAccess::Off | NetworkAccess::On => None,
         };
-        let mut secrets = self.secrets()?;
+        // Made before they are needed: what does not exist when the program starts is neither hidden from it nor
+        // held in its place.
+        make_root_folders(&self.layout).map_err(|error| chain(&error))?;
+        // Whoever could read all of it had the tokens of other runs; whoever could write there, or speak with the
+        // keeper of sessions, could make up records and have anything started.
+        let mut secrets = vec![self.layout.runs_dir.clone()];
         secrets.extend(wanted.secrets.iter().filter(|path| path.exists()).cloned());
+        let held = [self.layout.out_dir.clone()];
         let wrapped = self.sandbox(helper).wrap(&Request {
             argv: wanted.argv,
             cwd: wanted.cwd,
@@ -116,6 +139,8 @@ impl Walls {
             policy: wanted.policy,
             helper,
             secrets: &secrets,
+            readable: wanted.readable,
+            held: &held,
             scratch: wanted.scratch,
             egress: egress.as_ref().map(EgressProxy::socket),
             accept_weaker: wanted.accept_weaker,
@@ -139,25 +164,6 @@ impl Walls {
             }
         })
     }
-
-    /// What of ours no confined command may see: the event log, and where live sessions are kept. Whoever could
-    /// speak with their keeper would have it start anything.
-    fn secrets(&self) -> Result<Vec<PathBuf>, String> {
-        let database = self.layout.database();
-        let beside = |suffix: &str| {
-            let mut name = database.clone().into_os_string();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        let files = [beside("-wal"), beside("-shm"), database.clone()];
-        let mut secrets: Vec<PathBuf> = files.into_iter().filter(|path| path.exists()).collect();
-        // Made before it is needed: what does not exist when the program starts is not hidden from it.
-        let sessions = sessions_folder(&self.layout);
-        std::fs::create_dir_all(&sessions)
-            .map_err(|error| format!("`{}` cannot be made: {error}", sessions.display()))?;
-        secrets.push(sessions);
-        Ok(secrets)
-    }
 }
 
 /// The folder of everything that belongs to live sessions.
@@ -179,6 +185,7 @@ impl Confiner for Walls {
             workspace: &how.workspace,
             policy: &how.policy,
             accept_weaker: how.accept_weaker,
+            readable: &how.readable,
             secrets: &how.secrets,
             scratch: Some(scratch),
         })?;

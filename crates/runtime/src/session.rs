@@ -26,7 +26,7 @@ use co_sessions::{
 };
 
 use crate::attempt::{Attempt, Ran, chain};
-use crate::confine::sessions_folder;
+use crate::confine::{OwnFolder, sessions_folder};
 use crate::environment::RUN_MARK;
 use crate::evidence;
 use crate::orchestrator::Shared;
@@ -182,11 +182,12 @@ fn holds(
 /// The sandbox that a new shell is put into: that of the command that it is started for.
 fn confinement(attempt: &Attempt) -> Option<Confinement> {
     let created = &attempt.state.created;
-    let token = attempt.shared.options.layout.resume_token_path(&created.task, &created.run);
+    let own = OwnFolder::of(&attempt.shared.options.layout, &created.task, &created.run);
     (attempt.sandbox.mode != SandboxMode::DangerFullAccess).then(|| Confinement {
         policy: attempt.sandbox.clone(),
         workspace: PathBuf::from(&created.settings.workspace),
-        secrets: vec![token],
+        readable: own.readable,
+        secrets: own.secrets,
         accept_weaker: attempt.state.policy().accept_weaker_sandbox,
     })
 }

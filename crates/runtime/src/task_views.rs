@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use co_log::RunFilter;
 use co_model::TaskId;
-use co_views::{MetricsRecord, Totals, to_json};
+use co_views::{Layout, MetricsRecord, Totals, to_json};
 
 use crate::error::RuntimeError;
 use crate::orchestrator::Shared;
@@ -29,10 +29,17 @@ pub struct TaskRebuildReport {
 
 /// Writes `metrics.json` and `state.json` of a task from the log, under its lock.
 pub(crate) fn write(shared: &Shared, task: &TaskId, _lock: &File) -> Result<(), RuntimeError> {
-    for (path, text) in documents(shared, task)? {
-        write_atomically(&path, text.as_bytes())?;
-    }
-    Ok(())
+    write_documents(shared, task, &documents(shared, task)?)
+}
+
+fn write_documents(
+    shared: &Shared,
+    task: &TaskId,
+    [(metrics, metrics_text), (_, state)]: &[(PathBuf, String); 2],
+) -> Result<(), RuntimeError> {
+    write_atomically(metrics, metrics_text.as_bytes())?;
+    let (out_dir, name) = (&shared.options.layout.out_dir, Layout::STATE_FILE);
+    views::write_below(out_dir, task.as_str(), name, state.as_bytes())
 }
 
 /// Compares them with the log, and writes them unless `check` is set.
@@ -45,9 +52,7 @@ pub(crate) fn rebuild(
     let documents = documents(shared, task)?;
     let differences = views::differences(&documents);
     if !check {
-        for (path, text) in &documents {
-            write_atomically(path, text.as_bytes())?;
-        }
+        write_documents(shared, task, &documents)?;
     }
     Ok(TaskRebuildReport { task: task.clone(), written: !check && !differences.is_empty(), differences })
 }

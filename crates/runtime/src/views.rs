@@ -14,6 +14,8 @@ use co_engine::{Phase, RunState};
 use co_log::Progress;
 use co_model::{EventSeq, RunId, StageStatus, Timestamp};
 use co_views::{Heartbeat, Layout, to_json};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use crate::error::RuntimeError;
@@ -269,6 +271,33 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RuntimeE
     let mut file = file_beside(path)?;
     file.write_all(bytes).map_err(|source| RuntimeError::Files { path: path.to_owned(), source })?;
     persist(file, path)
+}
+
+/// Writes a file of a folder below `root` that confined commands may write, by the same rules.
+///
+/// They may have left a link in the folder's place, which would lead us out of what they may write: it is opened
+/// as itself, and all else happens inside it. The caller is the only one who writes the file.
+pub(crate) fn write_below(root: &Path, folder: &str, name: &str, bytes: &[u8]) -> Result<(), RuntimeError> {
+    let written = || -> io::Result<()> {
+        std::fs::create_dir_all(root)?;
+        let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(root, open, Mode::empty())?;
+        match rustix::fs::mkdirat(&root, folder, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let folder = rustix::fs::openat(&root, folder, open | OFlags::NOFOLLOW, Mode::empty())?;
+        let partial = format!(".writing-{name}");
+        match rustix::fs::unlinkat(&folder, &partial, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&folder, &partial, create, Mode::from_raw_mode(0o644))?;
+        File::from(file).write_all(bytes)?;
+        Ok(rustix::fs::renameat(&folder, &partial, &folder, name)?)
+    };
+    written().map_err(|source| RuntimeError::Files { path: root.join(folder).join(name), source })
 }
 
 /// Makes a file in the same folder, which is made too.

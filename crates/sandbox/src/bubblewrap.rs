@@ -43,7 +43,8 @@ pub(crate) fn command_line(
     }
     for (path, view) in &plan.views {
         match view {
-            View::Writable => line.words(["--bind"]).word(path).word(path),
+            // What is mounted on cannot be moved.
+            View::Writable | View::Held => line.words(["--bind"]).word(path).word(path),
             View::ReadOnly => line.words(["--ro-bind"]).word(path).word(path),
             // Passable, so that a workspace inside stays reachable; nothing to list, nothing to write.
             View::HiddenFolder => line.words(["--perms", "0111", "--tmpfs"]).word(path),

@@ -25,6 +25,8 @@ const POINTER_BYTES: u64 = 8 << 10;
 /// How a path appears to the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum View {
+    /// As its surroundings, but it cannot be moved away, nor anything be put in its place.
+    Held,
     Writable,
     ReadOnly,
     HiddenFolder,
@@ -84,7 +86,15 @@ impl Plan {
         for root in &roots {
             plan.protect(root, &roots)?;
         }
+        for repository in repositories_around(&roots) {
+            plan.protect(&repository, &roots)?;
+        }
         plan.hide(request.secrets)?;
+        for (paths, view) in [(request.readable, View::ReadOnly), (request.held, View::Held)] {
+            for path in paths.iter().filter(|path| path.exists()) {
+                plan.views.push((canonical(path)?, view));
+            }
+        }
         // What the program cannot do without stays visible inside a hidden folder.
         for needed in [&workspace, &canonical(request.helper)?] {
             plan.keep_visible(needed);
@@ -92,8 +102,31 @@ impl Plan {
         if let Some(scratch) = request.scratch {
             plan.views.push((canonical(scratch)?, View::Writable));
         }
+        plan.hold();
         plan.sort();
         Ok(plan)
+    }
+
+    /// Holds every folder on the way from a writable root to what has a view of its own: whoever could move such
+    /// a folder away would have all of it writable there, and could leave something else in its place.
+    fn hold(&mut self) {
+        let mut held = Vec::new();
+        for (path, _) in &self.views {
+            for folder in path.ancestors().skip(1) {
+                let is_open = matches!(self.covering(folder), Some((_, View::Writable | View::Held)));
+                if !is_open || self.views.iter().any(|(other, _)| other == folder) {
+                    break;
+                }
+                held.push((folder.to_owned(), View::Held));
+            }
+        }
+        self.views.extend(held);
+    }
+
+    /// What decides how a path appears.
+    fn covering(&self, path: &Path) -> Option<&(PathBuf, View)> {
+        let covers = self.views.iter().filter(|(other, _)| path.starts_with(other));
+        covers.max_by_key(|(other, view)| (other.components().count(), *view))
     }
 
     /// Adds what stands in for missing protected names.
@@ -172,12 +205,7 @@ impl Plan {
     }
 
     fn keep_visible(&mut self, path: &Path) {
-        let deepest = self
-            .views
-            .iter()
-            .filter(|(other, _)| path.starts_with(other))
-            .max_by_key(|(other, view)| (other.components().count(), *view));
-        if matches!(deepest, Some((hidden, View::HiddenFolder)) if hidden != path) {
+        if matches!(self.covering(path), Some((hidden, View::HiddenFolder)) if hidden != path) {
             self.views.push((path.to_owned(), View::ReadOnly));
         }
     }
@@ -232,6 +260,15 @@ fn writable_roots(request: &Request<'_>, workspace: &Path) -> Result<Vec<PathBuf
         Some(root) => Err(SandboxError::ForbiddenRoot { path: root.clone() }),
         None => Ok(roots),
     }
+}
+
+/// The repositories that lie between one writable root and another in it: who works in a folder below `/tmp` can
+/// write all of `/tmp`, and with it what surrounds that folder.
+fn repositories_around(roots: &[PathBuf]) -> Vec<PathBuf> {
+    let is_open = |folder: &Path| roots.iter().any(|root| folder.starts_with(root) && folder != root);
+    let folders = roots.iter().flat_map(|root| root.ancestors().skip(1));
+    let around = folders.filter(|folder| is_open(folder) && !roots.iter().any(|root| root == folder));
+    around.filter(|folder| fs::symlink_metadata(folder.join(".git")).is_ok()).map(Path::to_owned).collect()
 }
 
 /// Where a `.git` file leads: the worktree's own folder and the repository that it shares with others.

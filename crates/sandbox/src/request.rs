@@ -29,6 +29,11 @@ pub struct Request<'a> {
     /// Name the folder rather than the file where you can: a path that does not exist when the program starts is
     /// not hidden from it.
     pub secrets: &'a [PathBuf],
+    /// Folders of ours that may be read, also inside a folder that is hidden; never written.
+    pub readable: &'a [PathBuf],
+    /// Folders that stay where they are: what is in them may be changed, but none is moved away, and nothing is put
+    /// in its place. Those on the way to what is hidden or read-only are held without being named.
+    pub held: &'a [PathBuf],
     /// A private folder of ours that the program may write whatever the policy says, also inside a folder that is
     /// hidden from it. Must exist; what lies in it is not to be trusted.
     pub scratch: Option<&'a Path>,

@@ -90,6 +90,7 @@ fn profile(plan: &Plan) -> (String, Vec<OsString>) {
                     profile.rule("deny file-write*", &path.join(name));
                 }
             }
+            View::Held => profile.rule_on("literal", "deny file-write-unlink", path),
             View::ReadOnly => {
                 profile.rule("allow file-read*", path);
                 profile.rule("deny file-write*", path);
@@ -110,8 +111,12 @@ struct Profile {
 
 impl Profile {
     fn rule(&mut self, what: &str, path: &Path) {
+        self.rule_on("subpath", what, path);
+    }
+
+    fn rule_on(&mut self, reach: &str, what: &str, path: &Path) {
         let name = format!("PATH_{}", self.parameters.len());
-        self.text.push_str(&["(", what, " (subpath (param \"", &name, "\")))\n"].concat());
+        self.text.push_str(&["(", what, " (", reach, " (param \"", &name, "\")))\n"].concat());
         let mut argument = OsString::from(["-D", &name, "="].concat());
         argument.push(path);
         self.parameters.push(argument);
@@ -138,6 +143,7 @@ mod tests {
                 ("/state", View::HiddenFolder),
                 ("/work \"space\")", View::Writable),
                 ("/state/tree", View::ReadOnly),
+                ("/work \"space\")/deep", View::Held),
             ],
             Reach::Everything,
         );
@@ -150,6 +156,8 @@ mod tests {
             policy: &policy,
             helper: Path::new("/"),
             secrets: &[],
+            readable: &[],
+            held: &[],
             scratch: None,
             egress: None,
             accept_weaker: false,

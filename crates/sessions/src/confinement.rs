@@ -18,6 +18,9 @@ pub struct Confinement {
     pub policy: SandboxPolicy,
     /// The folder that a workspace-write sandbox may write.
     pub workspace: PathBuf,
+    /// Folders of ours that it may read, though they lie in what is hidden from it.
+    #[serde(default)]
+    pub readable: Vec<PathBuf>,
     /// Files and folders that it must not read.
     pub secrets: Vec<PathBuf>,
     /// Whether a weaker sandbox will do when this machine cannot give the whole one.

@@ -19,6 +19,9 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The name of a task's history in its folder below [`Layout::out_dir`].
+    pub const STATE_FILE: &'static str = "state.json";
+
     /// The folder of one run: `.runs/<task>/cli/<run>`.
     pub fn run_dir(&self, task: &TaskId, run: &RunId) -> PathBuf {
         self.runs_dir.join(task.as_str()).join("cli").join(run.as_str())
@@ -83,7 +86,7 @@ impl Layout {
 
     /// The task's history for people.
     pub fn state_path(&self, task: &TaskId) -> PathBuf {
-        self.out_dir.join(task.as_str()).join("state.json")
+        self.out_dir.join(task.as_str()).join(Self::STATE_FILE)
     }
 
     /// The event log.

@@ -52,6 +52,11 @@ impl Aims {
         self.root.join("log")
     }
 
+    /// What is hidden inside of what may be written.
+    pub(super) fn records(&self) -> PathBuf {
+        self.workspace().join("deep/records")
+    }
+
     pub(super) fn bus(&self) -> PathBuf {
         self.root.join("bus")
     }
@@ -98,10 +103,12 @@ impl Arena {
         fs::create_dir(root)?;
         let folder = Folder(root.canonicalize()?);
         let root = folder.0.clone();
-        for name in ["workspace", "workspace/.git", "workspace/.agents", "outside", "log"] {
-            fs::create_dir(root.join(name))?;
+        for name in ["workspace/.git", "workspace/.agents", "workspace/deep/records", "outside", "log"] {
+            fs::create_dir_all(root.join(name))?;
         }
-        for name in ["workspace/.git/config", "outside/file", "token", "log/events"] {
+        for name in
+            ["workspace/.git/config", "workspace/deep/records/events", "outside/file", "token", "log/events"]
+        {
             fs::write(root.join(name), UNTOUCHED)?;
         }
         symlink("../outside/file", root.join("workspace/link"))?;
@@ -161,6 +168,8 @@ impl Arena {
                 if is_placeholder(&settings) { None } else { there(settings) }
             }
             "write-skills" => there(workspace.join(".agents/skill")),
+            "write-records" => there(self.aims.records().join("journal")),
+            "replace-records" => touched(self.aims.records().join("events")),
             "make-device" => there(workspace.join("device")),
             "signal-process" => {
                 (!matches!(self.victim.try_wait(), Ok(None))).then_some("the process is gone")

@@ -80,6 +80,12 @@ fn attempt(name: &str, aims: &Aims) -> io::Result<String> {
             create(&workspace.join(".codex/config.toml"))
         }
         "write-skills" => create(&workspace.join(".agents/skill")),
+        "write-records" => create(&aims.records().join("journal")),
+        "replace-records" => {
+            fs::rename(workspace.join("deep"), workspace.join("moved"))?;
+            fs::create_dir_all(aims.records())?;
+            Ok("replaced".into())
+        }
         "write-kernel-settings" => open_for_writing(Path::new("/proc/sys/kernel/core_pattern")),
         "write-kernel-trigger" => open_for_writing(Path::new("/proc/sysrq-trigger")),
         "write-system-tree" => {

@@ -98,6 +98,18 @@ static SUITE: &[Escape] = &[
     escape("replace-repository", BWRAP, Alone::ReadOnly(LANDLOCK), "another folder in the place of `.git`"),
     escape("create-settings", BWRAP, Alone::ReadOnly(LANDLOCK), "a `.codex` where there is none"),
     escape("write-skills", BWRAP, Alone::ReadOnly(LANDLOCK), "a file in `.agents`"),
+    escape(
+        "write-records",
+        BWRAP,
+        Alone::ReadOnly(LANDLOCK),
+        "a file in a protected folder of the workspace",
+    ),
+    escape(
+        "replace-records",
+        BWRAP,
+        Alone::ReadOnly(LANDLOCK),
+        "another folder in the place of one above a protected one",
+    ),
     escape("write-kernel-settings", BWRAP, Alone::By(LANDLOCK), "a setting below `/proc/sys`"),
     escape("write-kernel-trigger", BWRAP, Alone::By(LANDLOCK), "`/proc/sysrq-trigger`"),
     escape("write-system-tree", BWRAP, Alone::By(LANDLOCK), "a control group below `/sys`"),

@@ -35,6 +35,8 @@ pub(crate) fn probe(search_path: &OsStr, helper: &Path) -> Layers {
         policy: &policy,
         helper,
         secrets: &[],
+        readable: &[],
+        held: &[],
         scratch: None,
         egress: None,
         accept_weaker: false,

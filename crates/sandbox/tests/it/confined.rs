@@ -143,6 +143,69 @@ fn secrets_are_hidden_and_a_workspace_inside_stays() {
     assert_eq!(fs::read_to_string(state.join("log")).unwrap(), "secret");
 }
 
+/// A folder that holds what is protected could be moved away, and with it the protection.
+#[test]
+fn nothing_above_what_is_protected_can_be_moved_or_replaced() {
+    let mut world = World::writable();
+    let records = world.workspace.join("deep/er/records");
+    for folder in ["deep/er/records/own", "deep/er/records/other", "out/task", "free"] {
+        fs::create_dir_all(world.workspace.join(folder)).unwrap();
+    }
+    fs::write(records.join("own/log"), "mine").unwrap();
+    fs::write(records.join("own/token"), "secret").unwrap();
+    fs::write(records.join("other/token"), "secret").unwrap();
+    world.secrets = vec![records.clone(), records.join("own/token")];
+    world.readable = vec![records.join("own"), world.around("not-there")];
+    world.held = vec![world.workspace.join("out"), world.around("not-there")];
+    let before = tree(world.folder.path());
+    for line in [
+        "mv deep gone",
+        "mv deep/er deep/gone",
+        "mv deep/er/records deep/er/gone",
+        "rm -rf deep",
+        "mv out gone",
+        "echo x > deep/er/records/journal",
+        "echo x > deep/er/records/own/log",
+        "mv deep/er/records/own deep/er/records/gone",
+        "cat deep/er/records/own/token | grep .",
+        "cat deep/er/records/other/token",
+    ] {
+        let ran = world.shell(line);
+        assert!(ran.code != Some(0) && !ran.stdout.contains("secret"), "{line}: {ran:?}");
+    }
+    assert_eq!(tree(world.folder.path()), before);
+    // All around it stays as free as it was, and the own folder can be read.
+    let said = world.shell(
+        "cat deep/er/records/own/log; mv free deep/; mv deep/free .; mv out/task out/t; mv out/t out/task",
+    );
+    assert_eq!(said.succeeded(), "mine");
+}
+
+/// Who works below a writable folder can write all around the workspace.
+#[test]
+fn a_repository_around_the_workspace_is_protected() {
+    let mut world = World::writable();
+    let repository = world.around("a/repository");
+    let workspace = repository.join("inner");
+    fs::create_dir_all(repository.join(".git/hooks")).unwrap();
+    fs::create_dir(&workspace).unwrap();
+    world.policy.writable_roots = vec![world.folder.path().canonicalize().unwrap().to_str().unwrap().into()];
+    world.workspace = workspace;
+    let before = tree(world.folder.path());
+    for line in [
+        "echo x > ../.git/hooks/pre-commit",
+        "mkdir ../.codex && echo x > ../.codex/config.toml",
+        "mv ../../../a ../../../gone",
+        "mv ../../repository ../../gone",
+        "mv ../.git ../gone",
+    ] {
+        let ran = world.shell(line);
+        assert_ne!(ran.code, Some(0), "{line}: {ran:?}");
+    }
+    assert_eq!(tree(world.folder.path()), before);
+    world.shell("echo x > ../file && echo x > file").succeeded();
+}
+
 #[test]
 fn a_folder_of_ours_is_open_in_every_sandbox_and_its_neighbours_are_not() {
     for mut world in [World::read_only(), World::writable(), World::read_only().weaker()] {

@@ -252,6 +252,7 @@ fn begin(context: &Context, start: &SessionStart, word: Word<'_>) -> Result<Sess
     let confinement = (sandbox.mode != SandboxMode::DangerFullAccess).then(|| Confinement {
         policy: sandbox,
         workspace: context.layout.root.clone(),
+        readable: Vec::new(),
         secrets: Vec::new(),
         accept_weaker: policy.accept_weaker_sandbox,
     });
