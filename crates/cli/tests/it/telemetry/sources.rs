@@ -85,7 +85,7 @@ fn a_flag_is_stronger_than_the_variable_which_is_stronger_than_codex() {
         (Some(format!("{}/hook", set.url())), "CODEX_ORCHESTRATOR_NOTIFY".to_owned())
     );
     assert_eq!(explained(&project, "notify_secret").0.as_deref(), Some("****"));
-    let from = |name: &str| (Some("30s".to_owned()), name.to_owned());
+    let from = |name: &str| (Some("30.0s".to_owned()), name.to_owned());
     assert_eq!(explained(&project, "otel_patience"), from("CODEX_ORCHESTRATOR_OTEL_PATIENCE"));
     assert_eq!(explained(&project, "notify_patience"), from("CODEX_ORCHESTRATOR_NOTIFY_PATIENCE"));
     project.run(&["start", "main", "--notify", &flagged.url()]).expect(0);
