@@ -14,7 +14,8 @@ use co_config::{
 use co_model::DurationText;
 use co_runtime::Observers;
 use co_telemetry::{
-    Encoding, ExporterTable, NotifySettings, OtelTable, Secret, Target, TelemetrySettings, TlsFiles, describe,
+    DEFAULT_PATIENCE, Encoding, ExporterTable, NotifySettings, OtelTable, Secret, Target, TelemetrySettings,
+    TlsFiles, describe,
 };
 
 use crate::context::Context;
@@ -29,6 +30,8 @@ const ALLOWED: &str = "CODEX_ORCHESTRATOR_OTEL";
 const NOTIFY: &str = "CODEX_ORCHESTRATOR_NOTIFY";
 /// Holds the key that notifications are signed with. Never a flag: others can read those.
 const NOTIFY_SECRET: &str = "CODEX_ORCHESTRATOR_NOTIFY_SECRET";
+/// Holds the longest time the end of a run waits for its collector.
+const OTEL_PATIENCE: &str = "CODEX_ORCHESTRATOR_OTEL_PATIENCE";
 /// Holds the longest time the end of a run waits for its notifications.
 const NOTIFY_PATIENCE: &str = "CODEX_ORCHESTRATOR_NOTIFY_PATIENCE";
 /// Switches off what weaker places say.
@@ -85,19 +88,23 @@ pub(crate) fn resolve(context: &Context, options: &TelemetryOptions) -> Result<R
         let (program, from) = codex.as_ref().map_or((None, Source::Default), program_of_codex);
         (Vec::new(), program, from)
     };
-    let (notify_patience, patience_from) = said.patience()?;
+    let (export_patience, export_patience_from) = said.patience(OTEL_PATIENCE, DEFAULT_PATIENCE)?;
+    let (notify_patience, patience_from) =
+        said.patience(NOTIFY_PATIENCE, NotifySettings::DEFAULT_PATIENCE)?;
     let shown: Vec<String> = targets.iter().chain(&codex_notify).map(ToString::to_string).collect();
     let has_secret = context.environment.get(NOTIFY_SECRET).is_some();
     let secret_from = if has_secret { Source::Environment { name: NOTIFY_SECRET } } else { Source::Default };
     let row = |name, value, source| ExplainedSetting { name, value, source };
     let rows = vec![
         row("otel", list(&endpoints(&export)), export_from),
+        row("otel_patience", Some(DurationText(export_patience).to_string()), export_patience_from),
         row("notify", list(&shown), notify_from),
         row("notify_secret", has_secret.then(|| "****".to_owned()), secret_from),
         row("notify_patience", Some(DurationText(notify_patience).to_string()), patience_from),
     ];
     let notify = NotifySettings::for_targets(targets);
-    Ok(Resolved { observers: Observers { export, notify, codex_notify, notify_patience }, rows })
+    let observers = Observers { export, notify, codex_notify, export_patience, notify_patience };
+    Ok(Resolved { observers, rows })
 }
 
 /// What flags and variables say.
@@ -161,15 +168,13 @@ impl Said<'_> {
         Ok(Some((targets.map_err(|error| CliError::of(Exit::Usage, &error))?, from)))
     }
 
-    fn patience(&self) -> Result<(Duration, Source), CliError> {
-        let Some(text) = text(self.context, NOTIFY_PATIENCE)? else {
-            return Ok((NotifySettings::DEFAULT_PATIENCE, Source::Default));
-        };
+    fn patience(&self, name: &'static str, default: Duration) -> Result<(Duration, Source), CliError> {
+        let Some(text) = text(self.context, name)? else { return Ok((default, Source::Default)) };
         match text.parse::<DurationText>() {
             Ok(DurationText(patience)) if patience <= LONGEST_PATIENCE => {
-                Ok((patience, Source::Environment { name: NOTIFY_PATIENCE }))
+                Ok((patience, Source::Environment { name }))
             }
-            _ => Err(invalid(NOTIFY_PATIENCE, &text, "a duration of at most 1m")),
+            _ => Err(invalid(name, &text, "a duration of at most 1m")),
         }
     }
 }

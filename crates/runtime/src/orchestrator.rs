@@ -436,8 +436,8 @@ impl Orchestrator {
     fn mend(&self, head: &RunHead) -> Result<bool, RuntimeError> {
         match recovery::plan(&self.shared, head, false)? {
             None => Ok(false),
-            Some((state, plan)) => {
-                recovery::execute(&self.shared, head, &state, &plan)?;
+            Some(found) => {
+                recovery::execute(&self.shared, &found)?;
                 Ok(true)
             }
         }
@@ -473,14 +473,15 @@ impl Orchestrator {
     pub fn recover(&self, run: Option<&RunId>, dry_run: bool) -> Result<Vec<RecoveryReport>, RuntimeError> {
         let mut reports = Vec::new();
         for head in recovery::candidates(&self.shared, run)? {
-            let (plan, recovered) = match recovery::plan(&self.shared, &head, true) {
+            let failed = |error: &RuntimeError| Recovered::Failed(crate::attempt::chain(error));
+            let (head, plan, recovered) = match recovery::plan(&self.shared, &head, true) {
                 Ok(None) => continue,
-                Ok(Some((_, plan))) if dry_run => (plan, Recovered::Planned),
-                Ok(Some((state, plan))) => {
-                    let done = recovery::execute(&self.shared, &head, &state, &plan);
-                    (plan, done.unwrap_or_else(|error| Recovered::Failed(crate::attempt::chain(&error))))
+                Ok(Some(found)) if dry_run => (found.head, found.plan, Recovered::Planned),
+                Ok(Some(found)) => {
+                    let done = recovery::execute(&self.shared, &found);
+                    (found.head, found.plan, done.unwrap_or_else(|error| failed(&error)))
                 }
-                Err(error) => (RecoveryPlan::default(), Recovered::Failed(crate::attempt::chain(&error))),
+                Err(error) => (head, RecoveryPlan::default(), failed(&error)),
             };
             let status = head.progress.status;
             reports.push(RecoveryReport { run: head.run, task: head.progress.task, status, plan, recovered });
@@ -495,8 +496,9 @@ impl Orchestrator {
     pub fn abandoned(&self) -> Result<Vec<RecoveryReport>, RuntimeError> {
         let mut reports = Vec::new();
         for head in recovery::candidates(&self.shared, None)? {
-            let Some((state, plan)) = recovery::plan(&self.shared, &head, false)? else { continue };
-            if recovery::execute(&self.shared, &head, &state, &plan)? == Recovered::Done {
+            let Some(found) = recovery::plan(&self.shared, &head, false)? else { continue };
+            if recovery::execute(&self.shared, &found)? == Recovered::Done {
+                let recovery::Found { head, plan, .. } = found;
                 let status = head.progress.status;
                 let (run, task) = (head.run, head.progress.task);
                 reports.push(RecoveryReport { run, task, status, plan, recovered: Recovered::Done });

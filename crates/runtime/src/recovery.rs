@@ -62,16 +62,27 @@ pub(crate) fn candidates(shared: &Shared, run: Option<&RunId>) -> Result<Vec<Run
     Ok(heads)
 }
 
+/// A run that needs recovery.
+pub(crate) struct Found {
+    /// How it stood when its owner was known to be gone.
+    pub(crate) head: RunHead,
+    pub(crate) state: RunState,
+    pub(crate) plan: RecoveryPlan,
+}
+
 /// Plans the recovery of one run; `None` when its owner is alive or nothing is to be done.
-pub(crate) fn plan(
-    shared: &Shared,
-    head: &RunHead,
-    strict: bool,
-) -> Result<Option<(RunState, RecoveryPlan)>, RuntimeError> {
+pub(crate) fn plan(shared: &Shared, head: &RunHead, strict: bool) -> Result<Option<Found>, RuntimeError> {
+    let is_alive =
+        |head: &RunHead| head.holder.as_ref().is_some_and(|holder| !shared.is_gone(holder, strict));
+    if is_alive(head) {
+        return Ok(None);
+    }
+    // It may have ended well between the look at the run and the look for its owner: only what is read of a run
+    // whose owner is known to be gone stays true.
+    let Some(head) = shared.log.head(&head.run)? else { return Ok(None) };
     let over = head.progress.status.is_over() || head.progress.status == RunStatus::Interrupted;
-    let alive = head.holder.as_ref().is_some_and(|holder| !shared.is_gone(holder, strict));
     let lag = views::lag(head.views_seq, head.last_seq);
-    if alive || (over && !lag) {
+    if is_alive(&head) || (over && !lag) {
         return Ok(None);
     }
     let state = launch::load(shared, &head.run)?;
@@ -82,7 +93,7 @@ pub(crate) fn plan(
     };
     let seen = Seen { owner_alive: false, owner: describe(head.holder.as_ref()), survivors, views_lag: lag };
     let plan = plan_recovery(&state, &seen);
-    Ok((!plan.steps.is_empty()).then_some((state, plan)))
+    Ok((!plan.steps.is_empty()).then_some(Found { head, state, plan }))
 }
 
 fn describe(holder: Option<&LeaseHolder>) -> String {
@@ -95,12 +106,8 @@ fn describe(holder: Option<&LeaseHolder>) -> String {
 }
 
 /// Carries a plan out.
-pub(crate) fn execute(
-    shared: &Shared,
-    head: &RunHead,
-    state: &RunState,
-    plan: &RecoveryPlan,
-) -> Result<Recovered, RuntimeError> {
+pub(crate) fn execute(shared: &Shared, found: &Found) -> Result<Recovered, RuntimeError> {
+    let Found { head, state, plan } = found;
     let mut state = state.clone();
     for step in &plan.steps {
         match step {
@@ -157,8 +164,8 @@ fn recover_children(shared: &Shared, parent: &RunId) -> Result<(), RuntimeError>
         ..RunFilter::default()
     };
     for head in shared.log.heads(&open)?.iter().filter(|head| head.run.is_child_of(parent)) {
-        if let Some((state, plan)) = plan(shared, head, true)? {
-            execute(shared, head, &state, &plan)?;
+        if let Some(found) = plan(shared, head, true)? {
+            execute(shared, &found)?;
         }
     }
     Ok(())

@@ -46,6 +46,8 @@ pub struct Observers {
     pub notify: NotifySettings,
     /// Codex's `notify`: told about turns of agents that are not Codex, which tells it about its own.
     pub codex_notify: Option<Target>,
+    /// How long the end of a run waits for the last traces, logs and metrics at most.
+    pub export_patience: Duration,
     /// How long the end of a run waits for the last notifications at most.
     pub notify_patience: Duration,
 }
@@ -56,6 +58,7 @@ impl Default for Observers {
             export: TelemetrySettings::default(),
             notify: NotifySettings::default(),
             codex_notify: None,
+            export_patience: DEFAULT_PATIENCE,
             notify_patience: NotifySettings::DEFAULT_PATIENCE,
         }
     }
@@ -108,11 +111,18 @@ pub(crate) fn follow(
         began,
         runs: vec![Followed::new(run.clone())],
     };
-    let patience = observers.notify_patience;
+    let patience = Patience { export: observers.export_patience, notify: observers.notify_patience };
     thread::Builder::new()
         .name("observers".to_owned())
         .spawn(move || follower.work(&notice, patience))
         .map_err(|source| RuntimeError::Thread { source })
+}
+
+/// How long the end of a run waits at most.
+#[derive(Clone, Copy)]
+struct Patience {
+    export: Duration,
+    notify: Duration,
 }
 
 struct Follower {
@@ -146,7 +156,7 @@ impl Followed {
 }
 
 impl Follower {
-    fn work(mut self, notice: &Notice, patience: Duration) -> TelemetryReport {
+    fn work(mut self, notice: &Notice, patience: Patience) -> TelemetryReport {
         loop {
             let has_nested = self.runs.iter().skip(1).any(|nested| !nested.is_over);
             let interval = if has_nested { NESTED_INTERVAL } else { IDLE_INTERVAL };
@@ -281,14 +291,14 @@ impl Told {
     }
 
     /// Sends what is left, side by side.
-    fn finish(self, patience: Duration) -> TelemetryReport {
+    fn finish(self, patience: Patience) -> TelemetryReport {
         let Self { exporter, notifier, codex_notify } = self;
         let export = thread::Builder::new()
             .name("telemetry end".to_owned())
-            .spawn(move || exporter.finish(DEFAULT_PATIENCE));
+            .spawn(move || exporter.finish(patience.export));
         let began = std::time::Instant::now();
-        let mut delivered = notifier.finish(patience);
-        let of_codex = codex_notify.finish(patience.saturating_sub(began.elapsed()));
+        let mut delivered = notifier.finish(patience.notify);
+        let of_codex = codex_notify.finish(patience.notify.saturating_sub(began.elapsed()));
         delivered.targets.extend(of_codex.targets);
         delivered.delivered.extend(of_codex.delivered);
         delivered.failures.extend(of_codex.failures);

@@ -7,7 +7,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use co_process::{Capture, Limits, Program, Spawner, Stdin, StopSignal, Terminal, run};
+use co_process::{
+    Capture, Limits, Observer, Program, Shutdown, Spawner, Stdin, StopSignal, Stream, Terminal, run,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -22,6 +24,24 @@ struct Scenario {
     is_terminal: bool,
     timeout_ms: u64,
     linger_ms: u64,
+    /// Asks it to end once this is in its output.
+    stop_at: Option<String>,
+}
+
+/// Asks a program to end once it has written something.
+struct Listener<'a> {
+    awaited: Option<&'a str>,
+    heard: Vec<u8>,
+    stop: &'a StopSignal,
+}
+
+impl Observer for Listener<'_> {
+    fn output(&mut self, _stream: Stream, bytes: &[u8]) {
+        self.heard.extend_from_slice(bytes);
+        if self.awaited.is_some_and(|awaited| String::from_utf8_lossy(&self.heard).contains(awaited)) {
+            self.stop.request(Shutdown::Graceful);
+        }
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,7 +66,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Limits::default()
     };
     let stop = StopSignal::new()?;
-    let report = run(&spawner, &program, &capture, &limits, &stop, &mut ())?;
+    let mut listener = Listener { awaited: scenario.stop_at.as_deref(), heard: Vec::new(), stop: &stop };
+    let report = run(&spawner, &program, &capture, &limits, &stop, &mut listener)?;
     let line = json!({
         "exit": format!("{:?}", report.exit),
         "leader": format!("{:?}", report.leader),

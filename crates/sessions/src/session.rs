@@ -269,7 +269,7 @@ impl Session {
             .map_err(|source| self.refused(source))
     }
 
-    fn refused(&self, source: InputError) -> SessionError {
+    pub(crate) fn refused(&self, source: InputError) -> SessionError {
         // A program that has exited has closed its input by that.
         let source = match source {
             InputError::Closed if self.exit().is_some() => InputError::Ended,

@@ -25,6 +25,8 @@ use crate::{Confined, Confiner, Reply, ScriptReply, SessionError, SessionId, Ses
 
 /// A session's thread needs little more than the loop that reads its program.
 const STACK_BYTES: usize = 512 << 10;
+/// How long the end of a session whose exit is known is waited for before its name is refused.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How sessions are kept.
 pub struct Settings {
@@ -190,6 +192,13 @@ impl Sessions {
 
     /// Enters a session under its name, and ends another if there is no room.
     fn enter(&self, session: &Arc<Session>) -> Result<Option<SessionId>, SessionError> {
+        let namesake = self.lock().entries.get(&session.id).map(|entry| Arc::clone(&entry.session));
+        if let Some(namesake) = namesake
+            && namesake.exit().is_some()
+        {
+            // Replies tell of an exit before the last output is drained: whoever knows of it may have the name.
+            namesake.wait_until_over(END_PATIENCE);
+        }
         let mut table = self.lock();
         if table.entries.get(&session.id).is_some_and(|entry| !entry.session.is_over()) {
             return Err(SessionError::Taken { id: session.id.clone() });
@@ -363,8 +372,9 @@ impl Sessions {
     /// reply. A script that ends the shell (`exit`, `set -e`) ends the session, and its code is the shell's.
     /// Scripts of one session run one after the other. For POSIX shells, with or without a terminal.
     ///
-    /// After `timeout` the script is interrupted as with Ctrl-C; a shell that does not come back within 2 s is
-    /// killed.
+    /// After `timeout`, counted from the moment in which the shell begins with it, the script is interrupted as with
+    /// Ctrl-C; a shell that does not come back within 2 s is killed. What does not begin within 10 s is no shell, or
+    /// busy, and then never begins.
     ///
     /// # Errors
     /// [`SessionError::Unknown`], [`SessionError::Input`], [`SessionError::NotAShell`] and

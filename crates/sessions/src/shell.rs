@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use co_process::{Shutdown, Signal, StopSignal};
+use co_process::{InputError, Shutdown, Signal, StopSignal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -46,7 +46,7 @@ const INTERRUPTED: i32 = 130;
 pub struct Script<'s> {
     /// The script.
     pub text: &'s [u8],
-    /// After which time it is interrupted.
+    /// After which time it is interrupted, counted from the moment in which the shell begins with it.
     pub timeout: Option<Duration>,
     /// How much of its output to return; [`MAX_OUTPUT_TOKENS`] unless told otherwise.
     pub max_output_tokens: Option<usize>,
@@ -75,6 +75,10 @@ pub(crate) fn run(
     let max_output_tokens = max_output_tokens.unwrap_or(MAX_OUTPUT_TOKENS);
     let began = Instant::now();
     let _turn = session.script.lock().unwrap_or_else(PoisonError::into_inner);
+    if session.exit().is_some() {
+        // Its input is closed a moment after its exit is known; what is written till then nobody would read.
+        return Err(session.refused(InputError::Ended));
+    }
     let system = |source| SessionError::System { step: "prepare a script", source };
     let place = Place::make(scratch, script)?;
     let mut call = Call {
@@ -191,25 +195,27 @@ struct Call<'call, 's> {
 impl Call<'_, '_> {
     /// Waits for the end of the script, or of the shell, or of the patience with either.
     fn follow(&mut self, place: &Place, timeout: Option<Duration>) -> Result<ScriptExit, SessionError> {
-        let began = Instant::now();
-        let timeout_at = timeout.and_then(|timeout| began.checked_add(timeout));
+        let begun = Instant::now();
+        let mut deadline = Some(begun + START_PATIENCE);
+        let mut runs = false;
         loop {
-            let start_by = (!self.started).then(|| began + START_PATIENCE);
-            let deadline = [start_by, timeout_at].into_iter().flatten().min();
             if let Some(exit) = self.wait_until(deadline, self.stop)? {
                 return Ok(exit);
             }
-            let now = Instant::now();
             if let Some(how) = self.stop.and_then(StopSignal::requested) {
                 let shell_lives = self.interrupt(place, how)?;
                 return Ok(ScriptExit::Stopped { shell_lives });
             }
-            if timeout_at.is_some_and(|at| now >= at) && self.started {
-                let shell_lives = self.interrupt(place, Shutdown::Graceful)?;
-                return Ok(ScriptExit::TimedOut { shell_lives });
-            }
-            if start_by.is_some_and(|at| now >= at) || timeout_at.is_some_and(|at| now >= at) {
-                let patience = began.elapsed();
+            if self.started && !runs {
+                runs = true;
+                // The time-out is the script's: what its shell was busy with before is no part of it.
+                deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            } else if deadline.is_some_and(|at| Instant::now() >= at) {
+                if runs {
+                    let shell_lives = self.interrupt(place, Shutdown::Graceful)?;
+                    return Ok(ScriptExit::TimedOut { shell_lives });
+                }
+                let patience = begun.elapsed();
                 return Err(SessionError::NotAShell { id: self.session.id.clone(), patience });
             }
         }

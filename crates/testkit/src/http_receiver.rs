@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 
 /// Far longer than anything takes here; only a broken test waits for it.
 const LIVENESS: Duration = Duration::from_secs(30);
@@ -116,10 +118,15 @@ impl HttpReceiver {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, nor ever will while this process lives.
 pub fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
-    format!("http://{}", listener.local_addr().expect("a bound address"))
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
+    let address = getsockname(&socket).expect("a bound address");
+    let address = SocketAddrV4::try_from(address).expect("an address of loopback");
+    // A port that was given back could be another's the next moment; one that is bound and does not listen refuses.
+    std::mem::forget(socket);
+    format!("http://{address}")
 }
 
 fn serve(stream: Box<dyn Stream>, requests: &Sender<Request>, reply: &Judge) {

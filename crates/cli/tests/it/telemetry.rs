@@ -90,6 +90,14 @@ impl Collected {
     }
 }
 
+/// A repository whose runs wait for whoever is told of them, however slow the machine is.
+fn patient(pipelines: &str) -> Project {
+    let mut project = Project::with_pipelines(pipelines);
+    project.set("CODEX_ORCHESTRATOR_OTEL_PATIENCE", "30s");
+    project.set("CODEX_ORCHESTRATOR_NOTIFY_PATIENCE", "30s");
+    project
+}
+
 fn collector() -> HttpReceiver {
     HttpReceiver::start(|_| Reply::status(200))
 }
@@ -97,7 +105,7 @@ fn collector() -> HttpReceiver {
 #[test]
 fn a_run_with_a_nested_one_is_one_trace() {
     let collector = collector();
-    let project = Project::with_pipelines(NESTED);
+    let project = patient(NESTED);
     let ended = project.run(&["start", "main", "--json", "--otel-endpoint", &collector.url()]).expect(0);
     assert!(!ended.stderr.contains("telemetry"), "{}", ended.stderr);
 
@@ -124,7 +132,7 @@ fn a_run_with_a_nested_one_is_one_trace() {
 fn a_resumed_run_goes_on_in_its_trace_and_repeats_nothing() {
     let collector = collector();
     let endpoint = collector.url();
-    let project = Project::with_pipelines(MENDABLE);
+    let project = patient(MENDABLE);
     let run = project.run(&["start", "main", "--json", "--otel-endpoint", &endpoint]).expect(10).run_id();
     let first = Collected::take(&collector);
     std::fs::write(project.path("mended"), "").unwrap();
@@ -147,7 +155,7 @@ fn a_resumed_run_goes_on_in_its_trace_and_repeats_nothing() {
 #[test]
 fn a_target_gets_the_signed_summary_and_a_program_the_same_as_its_last_argument() {
     let receiver = HttpReceiver::start(|_| Reply::status(204));
-    let mut project = Project::with_pipelines(QUIET);
+    let mut project = patient(QUIET);
     project.set("CODEX_ORCHESTRATOR_NOTIFY_SECRET", "hunter2");
     let hook = program(&project, "hook", "printf '%s' \"$1\" > \"$(dirname \"$0\")/told\"");
     let address = format!("{}/hook?key=hunter3", receiver.url());
@@ -173,7 +181,7 @@ fn a_target_gets_the_signed_summary_and_a_program_the_same_as_its_last_argument(
 #[test]
 fn a_target_may_wait_for_other_news() {
     let receiver = HttpReceiver::start(|_| Reply::status(200));
-    let project = Project::with_pipelines(NESTED);
+    let project = patient(NESTED);
     let target = format!("stage-finished+run-started={}", receiver.url());
     project.run(&["start", "main", "--notify", &target]).expect(0);
     let kinds: Vec<_> = receiver
@@ -194,9 +202,8 @@ fn no_secret_reaches_a_stage_a_notified_program_or_a_collector() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret-header"),
     ];
     let collector = collector();
-    let mut project = Project::with_pipelines(
-        r#"[{"id": "main", "stages": [{"id": "env", "command": "env > environment.txt"}]}]"#,
-    );
+    let mut project =
+        patient(r#"[{"id": "main", "stages": [{"id": "env", "command": "env > environment.txt"}]}]"#);
     for (name, value) in SECRETS {
         project.set(name, value);
     }

@@ -23,6 +23,8 @@ pub(crate) struct Display {
     pub(crate) raw: Vec<u8>,
     /// What the alternate screen showed last.
     pub(crate) hud: Option<String>,
+    /// What was shown after each piece of output.
+    shown: Vec<String>,
 }
 
 impl Display {
@@ -39,6 +41,7 @@ impl Display {
             self.parser.process(&[byte]);
             self.raw.push(byte);
         }
+        self.shown.push(self.parser.screen().contents());
     }
 }
 
@@ -88,7 +91,7 @@ impl Terminal {
             .spawn(pts)
             .unwrap();
         let parser = vt100::Parser::new(cells(30), cells(100), 0);
-        let display = Arc::new(Mutex::new(Display { parser, raw: Vec::new(), hud: None }));
+        let display = Arc::new(Mutex::new(Display { parser, raw: Vec::new(), hud: None, shown: Vec::new() }));
         let pty = Arc::new(pty);
         let (source, target) = (Arc::clone(&pty), Arc::clone(&display));
         let reader = std::thread::spawn(move || {
@@ -123,6 +126,17 @@ impl Terminal {
             assert!(Instant::now() < until, "{texts:?} did not all appear:\n{screen}");
             std::thread::park_timeout(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until the screen has shown all of these texts together, even if it does not any more: for what is
+    /// there for a moment.
+    #[track_caller]
+    pub(crate) fn has_shown(&self, texts: &[&str]) {
+        wait_for(&format!("{texts:?} on one screen"), || {
+            let display = self.display();
+            let has_all = |screen: &String| texts.iter().all(|text| screen.contains(text));
+            display.shown.iter().any(has_all).then_some(())
+        });
     }
 
     pub(crate) fn keys(&self, keys: &str) {

@@ -264,7 +264,8 @@ impl Drop for Admitted {
 impl Shared {
     fn admit(self: &Arc<Self>, stream: &UnixStream) -> Option<Admitted> {
         let mut open = lock(&self.open);
-        if open.len() >= MAX_CONNECTIONS {
+        // Asked under the lock under which the end breaks what is open: nothing comes in behind it.
+        if self.ended.load(Ordering::Relaxed) || open.len() >= MAX_CONNECTIONS {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use co_process::Shutdown;
 use co_sessions::client::Refusal;
@@ -100,7 +100,13 @@ fn programs_that_do_not_want_to_end_are_ended() {
     start.wait = Wait::default();
     start.limits.linger = Duration::from_millis(200);
     let reply = connection.start(&start).unwrap();
-    assert_eq!((reply.output.as_str(), reply.exit), ("left\n", Some(SessionExit::Code(0))));
+    assert_eq!(reply.exit, Some(SessionExit::Code(0)));
+    let deadline = Instant::now() + LONG;
+    while !connection.prune().unwrap().contains(&id("away")) {
+        assert!(Instant::now() < deadline, "what it left behind is still there");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    assert_eq!(std::fs::read_to_string(host.path("away.log")).unwrap(), "left\n");
     let mut start = host.shell("late", "sleep 300");
     start.limits.timeout = Some(Duration::from_millis(100));
     start.wait = Wait::default();

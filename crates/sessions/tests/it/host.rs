@@ -35,6 +35,11 @@ impl Host {
     }
 
     pub(crate) fn start_with(idle: Duration, secret: Option<&str>) -> Self {
+        Self::start_connected(idle, secret).0
+    }
+
+    /// With the connection by which it was found, which keeps an idle one.
+    pub(crate) fn start_connected(idle: Duration, secret: Option<&str>) -> (Self, Connection) {
         let folder = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::new(folder.path().join("host"));
         fs::create_dir(endpoint.directory()).unwrap();
@@ -45,8 +50,7 @@ impl Host {
             process = Some(spawn(&endpoint, idle, secret));
             Ok(())
         });
-        drop(connected.unwrap());
-        Self { folder, endpoint, process: process.unwrap() }
+        (Self { folder, endpoint, process: process.unwrap() }, connected.unwrap())
     }
 
     pub(crate) fn connect(&self) -> Connection {

@@ -103,8 +103,7 @@ fn of_many_started_at_once_one_serves() {
 
 #[test]
 fn a_host_ends_when_nothing_is_left() {
-    let mut host = Host::start_with(Duration::from_millis(300), None);
-    let mut connection = host.connect();
+    let (mut host, mut connection) = Host::start_connected(Duration::from_secs(1), None);
     connection.start(&host.shell("s", "echo up; exec cat")).unwrap();
     drop(connection);
     // A running session keeps it.

@@ -1,5 +1,6 @@
 //! Scripts inside a session's shell.
 
+use std::thread;
 use std::time::Duration;
 
 use co_sessions::client::{Connection, Refusal};
@@ -129,10 +130,11 @@ fn a_script_that_takes_too_long_is_interrupted() {
             start.terminal = StartSession::TERMINAL;
         }
         connection.start(&start).unwrap();
+        // A shell begins with a script when it can, and the time-out is the script's alone.
         let reply = connection.run_in(
             &id(name),
             b"echo begun; sleep 300; echo never",
-            Some(Duration::from_millis(300)),
+            Some(Duration::from_secs(1)),
             None,
         );
         let reply = reply.unwrap();
@@ -151,14 +153,35 @@ fn a_script_that_takes_too_long_is_interrupted() {
 }
 
 #[test]
+fn the_time_out_of_a_script_counts_from_its_beginning() {
+    let host = Host::start();
+    let mut connection = host.connect();
+    let busy = "echo ready; while [ ! -e $F/go ]; do sleep 0.02; done; exec sh";
+    connection.start(&host.shell("busy", busy)).unwrap();
+    thread::scope(|scope| {
+        let script = scope.spawn(|| {
+            let timeout = Some(Duration::from_millis(200));
+            host.connect().run_in(&id("busy"), b"sleep 300", timeout, None)
+        });
+        // Its shell is still busy when the time has passed once.
+        connection.poll(&id("busy"), Wait::for_output(Duration::from_millis(400)), None).unwrap();
+        assert!(!script.is_finished(), "it was given up before it began");
+        std::fs::write(host.path("go"), "").unwrap();
+        let reply = script.join().unwrap().unwrap();
+        assert!(matches!(reply.exit, ScriptExit::TimedOut { .. }), "{reply:?}");
+    });
+}
+
+#[test]
 fn what_is_no_shell_refuses_in_time_and_runs_nothing_later() {
     let host = Host::start();
     let mut connection = host.connect();
     connection
         .start(&host.shell("cat", "echo ready; while [ ! -e $F/go ]; do sleep 0.02; done; exec sh"))
         .unwrap();
+    // The time that a shell has to begin is its own, whatever the time-out of the script.
     let refused =
-        connection.run_in(&id("cat"), b"touch $F/ran", Some(Duration::from_millis(300)), None).unwrap_err();
+        connection.run_in(&id("cat"), b"touch $F/ran", Some(Duration::from_millis(1)), None).unwrap_err();
     assert_eq!(refused.refusal(), Some(Refusal::NotAShell), "{refused}");
     std::fs::write(host.path("go"), "").unwrap();
     assert_eq!(run(&mut connection, "cat", "echo free"), ("free\n".to_owned(), ScriptExit::Code(0)));

@@ -4,7 +4,7 @@ use co_testkit::{End, Step};
 use serde_json::{Value, json};
 
 use super::{Bench, ONE_AGENT, RETRIED_AGENT, stage, user_messages, wait_until_gone};
-use crate::support::{Ended, Project};
+use crate::support::{Ended, Project, wait_for};
 
 /// What a failed run says about its only agent stage: the class, the message and the hint.
 #[track_caller]
@@ -97,8 +97,13 @@ fn what_does_not_pass_by_itself_is_not_tried_again() {
 fn a_killed_codex_is_told_as_such_and_its_thread_goes_on() {
     let bench = Bench::new(ONE_AGENT, [Step::hang(), Step::message("Again.")]);
     let (mut child, run) = bench.start_until_asked(1);
-    let [ref codex] = co_process::find_marked(co_runtime::RUN_MARK, &run)[..] else { panic!("one codex") };
-    let pid = rustix::process::Pid::from_raw(codex.pid).unwrap();
+    // It may have helpers, which inherit the mark.
+    let codex = wait_for("one codex", || {
+        let marked = co_process::find_marked(co_runtime::RUN_MARK, &run);
+        let called = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        marked.iter().map(|process| process.pid).find(|pid| called(*pid).trim() == "codex")
+    });
+    let pid = rustix::process::Pid::from_raw(codex).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(10));
     let manifest = bench.project.manifest(&run);

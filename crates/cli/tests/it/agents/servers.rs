@@ -76,7 +76,7 @@ fn claude_code_has_them_too_and_learns_no_secret() {
     assert!(said.contains("files/read") && said.contains("note.txt"), "{question:#}");
     let run = asked["run_id"].as_str().unwrap().to_owned();
     // Its own command line, and that of the server's bridge, hold names only.
-    let seen = processes_with("mcp-config");
+    let seen = processes_with("mcp-config", &run);
     assert!(seen.iter().any(|line| line.contains("files")), "{seen:?}");
     assert!(seen.iter().all(|line| !line.contains(SECRET) && !line.contains("other")), "{seen:?}");
     project.run(&["answer", "--run", &run, "yes"]).expect(0);
@@ -86,10 +86,11 @@ fn claude_code_has_them_too_and_learns_no_secret() {
     assert!(server.requests().iter().any(|request| request.body.to_string().contains("forty-two apples")));
 }
 
-/// The command lines of this machine that hold a word.
-fn processes_with(word: &str) -> Vec<String> {
-    let folders = std::fs::read_dir("/proc").unwrap().flatten();
-    let lines = folders.filter_map(|folder| std::fs::read(folder.path().join("cmdline")).ok());
+/// The command lines of a run's processes that hold a word.
+fn processes_with(word: &str, run: &str) -> Vec<String> {
+    let marked = co_process::find_marked(co_runtime::RUN_MARK, run);
+    let lines =
+        marked.iter().filter_map(|process| std::fs::read(format!("/proc/{}/cmdline", process.pid)).ok());
     let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
     lines.filter(|line| line.contains(word)).collect()
 }

@@ -161,7 +161,7 @@ fn a_turn_that_waits_for_the_network_says_so_when_its_time_is_up() {
     let stand = Stand::acting([]);
     stand
         .project
-        .write_pipelines(&ONE_AGENT.replace("\"id\": \"edit\"", "\"id\": \"edit\", \"timeout\": \"700ms\""));
+        .write_pipelines(&ONE_AGENT.replace("\"id\": \"edit\"", "\"id\": \"edit\", \"timeout\": \"5s\""));
     let never = stand.outside("never");
     stand.play(&acts([
         thread("t-1"),

@@ -178,24 +178,29 @@ fn a_second_signal_does_not_wait_for_a_stubborn_stage() {
         r#"[{ "id": "p", "stages": [{ "id": "b",
             "command": "trap '' TERM; sh ../stage.sh b 'while :; do sleep 0.05; done'" }] }]"#,
     );
-    let mut started = Started::in_stage(&world, "b");
-    started.signal(Signal::INT);
-    wait_for("the first is recorded", || {
+    let mut took = Vec::new();
+    // A stage that is asked gently has two seconds to end by itself, always; a machine that is too busy to give and
+    // obey the second signal within them is not so every time.
+    while took.iter().all(|took| *took >= 2_000) {
+        assert!(took.len() < 5, "{took:?} ms");
+        let mut started = Started::in_stage(&world, "b");
+        started.signal(Signal::INT);
+        wait_for("the first is recorded", || {
+            let events = world.events(&started.run);
+            events.iter().any(|event| event["type"] == "cancel_requested").then_some(())
+        });
+        started.signal(Signal::INT);
+        assert_eq!(started.wait().code(), Some(130));
+        assert_eq!(world.marked(), Vec::<i32>::new());
         let events = world.events(&started.run);
-        events.iter().any(|event| event["type"] == "cancel_requested").then_some(())
-    });
-    started.signal(Signal::INT);
-    assert_eq!(started.wait().code(), Some(130));
-    assert_eq!(world.marked(), Vec::<i32>::new());
-    let events = world.events(&started.run);
-    let at = |name: &str| {
-        let event = events.iter().find(|event| event["type"] == name).unwrap();
-        let text = event["at"].as_str().unwrap();
-        millis_of_the_day(text)
-    };
-    // A stage that is asked gently has two seconds to end by itself.
-    let took = at("attempt_finished") - at("cancel_requested");
-    assert!(took < 2_000, "{took} ms");
+        let at = |name: &str| {
+            let event = events.iter().find(|event| event["type"] == name).unwrap();
+            let text = event["at"].as_str().unwrap();
+            millis_of_the_day(text)
+        };
+        took.push(at("attempt_finished") - at("cancel_requested"));
+        world.remove("effects");
+    }
     world.all_agree();
 }
 
@@ -213,9 +218,11 @@ fn a_killed_helper_ends_its_stage_and_the_run_says_so() {
     let world = World::new(STOPS_AT_B);
     let mut started = Started::in_stage(&world, "b");
     // The supervisor alone: its stage dies with it, and nobody saw how that ended.
-    let supervisors = started.helpers("co-supervisor");
-    assert_eq!(supervisors.len(), 1);
-    kill_process(Pid::from_raw(supervisors[0]).unwrap(), Signal::KILL).unwrap();
+    let supervisor = wait_for("that of the stage before is gone", || {
+        let supervisors = started.helpers("co-supervisor");
+        (supervisors.len() == 1).then(|| supervisors[0])
+    });
+    kill_process(Pid::from_raw(supervisor).unwrap(), Signal::KILL).unwrap();
     assert_eq!(started.wait().code(), Some(10));
     world.wait_until_nothing_is_left();
     assert_eq!(world.status(&started.run), "failed");

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use co_log::{EventLog as _, RunFilter, RunHead};
 use co_log_sqlite::{OpenMode, SqliteLog};
 use co_model::{EventSeq, RunId, TaskId};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -279,8 +280,13 @@ impl Started {
         helpers.extend(self.helpers("co-supervisor"));
         let pids = || helpers.iter().filter_map(|pid| Pid::from_raw(*pid));
         self.signal(Signal::STOP);
-        pids().for_each(|pid| kill_process(pid, Signal::STOP).unwrap());
-        pids().for_each(|pid| kill_process(pid, Signal::KILL).unwrap());
+        for signal in [Signal::STOP, Signal::KILL] {
+            for pid in pids() {
+                // The helper of a stage that has just ended may be gone.
+                let sent = kill_process(pid, signal);
+                assert!(matches!(sent, Ok(()) | Err(Errno::SRCH)), "{sent:?}");
+            }
+        }
         self.kill();
     }
 

@@ -5,6 +5,7 @@ use rmcp::service::ClientLifecycleMode;
 use serde_json::{Value, json};
 
 use super::{Client, MOMENT, Person, Served, Station, with_sessions, without_sessions};
+use crate::calls::question;
 use crate::support::wait_for;
 
 const GATE: &str = r#"[{ "id": "ask", "kind": "gate", "message": "Publish it?", "expires": "1h" },
@@ -64,6 +65,7 @@ fn a_closed_or_broken_form_is_no_answer() {
             let station = Station::with_stages(GATE);
             let client = Client::stdio(&station, lifecycle.clone(), Person::who_says([(action, content)]));
             let run = client.start();
+            question(&station, &run);
             let status = client.tool("run_status", json!({ "run_id": run, "wait_seconds": 1 }));
             assert_eq!(status["status"], "in_progress", "{status:#}");
             assert_eq!(client.person.asked.lock().unwrap().len(), 1, "nobody is asked twice in one wait");

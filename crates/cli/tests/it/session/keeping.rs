@@ -26,7 +26,7 @@ fn a_script_past_its_time_is_interrupted_and_the_shell_goes_on() {
     desk.run(&["session", "start", "--name", "dev", "--tty", "--", "/bin/sh"]).expect(0);
     assert_eq!(desk.script("dev", "export KEPT=still").0, 0);
     let late =
-        desk.run(&["session", "run", "dev", "sleep 600", "--timeout", "200ms", "--json"]).expect(12).json();
+        desk.run(&["session", "run", "dev", "sleep 600", "--timeout", "1s", "--json"]).expect(12).json();
     assert_eq!((&late["ended"], &late["shell_lives"]), (&json!("timed_out"), &json!(true)), "{late}");
     assert_eq!(desk.script("dev", "echo $KEPT"), (0, "still\n".to_owned()));
 }
@@ -310,10 +310,12 @@ impl Desk {
             let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
             let line = std::fs::read(entry.path().join("cmdline")).ok()?;
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            (line.contains(" session host ") && line.contains(&root)).then_some(pid)
+            // Its helper, forked from it, has the same command line and a name of its own.
+            let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+            let is_host = line.contains(" session host ") && line.contains(&root);
+            (is_host && name.trim() != "co-zygote").then_some(pid)
         });
-        // Its helper, forked from it, has the same command line and a larger number.
-        let pid = hosts.by_ref().min().expect("a host");
+        let pid = hosts.next().expect("a host");
         rustix::process::Pid::from_raw(pid).expect("a pid")
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use co_testkit::{HttpReceiver, Reply, nobody};
 
-use super::{MENDABLE, QUIET};
+use super::{MENDABLE, QUIET, patient};
 use crate::support::Project;
 
 /// Far more than the fifth of a second that is waited; only what hangs takes longer.
@@ -34,7 +34,7 @@ fn nobody_waits_for_a_collector_or_a_target_that_is_silent() {
 #[test]
 fn a_collector_that_refuses_is_left_alone_by_all_runs_of_the_project() {
     let refusing = HttpReceiver::start(|_| Reply::status(503));
-    let project = Project::with_pipelines(QUIET);
+    let project = patient(QUIET);
     let began = Instant::now();
     for _ in 0..4 {
         project.run(&["start", "main", "--otel-endpoint", &refusing.url()]).expect(0);
@@ -61,6 +61,12 @@ fn what_is_no_target_is_refused_before_anything_is_run() {
     for bad in [["--notify", "smoke"], ["--notify", "ftp://me:hunter2@x"], ["--otel-endpoint", "x"]] {
         let ended = project.run(&["start", "main", bad[0], bad[1]]).expect(2);
         assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+    for name in ["CODEX_ORCHESTRATOR_OTEL_PATIENCE", "CODEX_ORCHESTRATOR_NOTIFY_PATIENCE"] {
+        let mut project = Project::with_pipelines(QUIET);
+        project.set(name, "61s");
+        let ended = project.run(&["start", "main"]).expect(2);
+        assert!(ended.stderr.contains(name) && ended.stderr.contains("at most 1m"), "{}", ended.stderr);
     }
     assert!(!project.path(".runs/local").exists());
 }

@@ -6,7 +6,7 @@ use co_testkit::fake_agent::{Action, FakeAgentScript, SCRIPT_VARIABLE};
 use co_testkit::{HttpReceiver, Reply};
 use serde_json::Value;
 
-use super::{Collected, QUIET, collector, program};
+use super::{Collected, QUIET, collector, patient, program};
 use crate::support::Project;
 
 /// Writes the user's Codex settings.
@@ -26,7 +26,7 @@ fn explained(project: &Project, name: &str) -> (Option<String>, String) {
 #[test]
 fn nobody_is_told_unless_something_says_so() {
     let collector = collector();
-    let mut project = Project::with_pipelines(QUIET);
+    let mut project = patient(QUIET);
     project.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
     project.run(&["start", "main"]).expect(0);
     assert!(collector.rest().is_empty(), "the standard variables alone ask for nothing");
@@ -38,7 +38,7 @@ fn nobody_is_told_unless_something_says_so() {
 #[test]
 fn the_collector_of_codex_is_used_and_weaker_than_a_variable() {
     let (of_codex, own) = (collector(), collector());
-    let mut project = Project::with_pipelines(QUIET);
+    let mut project = patient(QUIET);
     let headers = r#"headers = { authorization = "hunter2" }"#;
     let endpoint = format!("{}/v1/logs", of_codex.url());
     codex_settings(
@@ -74,7 +74,7 @@ fn the_collector_of_codex_is_used_and_weaker_than_a_variable() {
 fn a_flag_is_stronger_than_the_variable_which_is_stronger_than_codex() {
     let (flagged, set) =
         (HttpReceiver::start(|_| Reply::status(200)), HttpReceiver::start(|_| Reply::status(200)));
-    let mut project = Project::with_pipelines(QUIET);
+    let mut project = patient(QUIET);
     let hook = program(&project, "hook", "touch \"$(dirname \"$0\")/told\"");
     codex_settings(&project, &format!("notify = [\"{hook}\", \"--quiet\"]\n"));
     assert_eq!(explained(&project, "notify").0, Some(hook));
@@ -85,6 +85,9 @@ fn a_flag_is_stronger_than_the_variable_which_is_stronger_than_codex() {
         (Some(format!("{}/hook", set.url())), "CODEX_ORCHESTRATOR_NOTIFY".to_owned())
     );
     assert_eq!(explained(&project, "notify_secret").0.as_deref(), Some("****"));
+    let from = |name: &str| (Some("30.0s".to_owned()), name.to_owned());
+    assert_eq!(explained(&project, "otel_patience"), from("CODEX_ORCHESTRATOR_OTEL_PATIENCE"));
+    assert_eq!(explained(&project, "notify_patience"), from("CODEX_ORCHESTRATOR_NOTIFY_PATIENCE"));
     project.run(&["start", "main", "--notify", &flagged.url()]).expect(0);
     assert_eq!((flagged.rest().len(), set.rest().len()), (1, 0));
     project.run(&["start", "main", "--notify", "none"]).expect(0);
@@ -94,9 +97,8 @@ fn a_flag_is_stronger_than_the_variable_which_is_stronger_than_codex() {
 #[test]
 fn codex_tells_its_program_of_its_own_turns_and_others_are_told_by_us() {
     let receiver = collector();
-    let mut project = Project::with_pipelines(
-        r#"[{"id": "main", "stages": [{"kind": "agent", "id": "edit", "prompt": "Edit."}]}]"#,
-    );
+    let mut project =
+        patient(r#"[{"id": "main", "stages": [{"kind": "agent", "id": "edit", "prompt": "Edit."}]}]"#);
     let script = project.repository().outside().join("script.json");
     let actions = vec![
         Action::Thread { id: "t-1".to_owned(), obey: true },
