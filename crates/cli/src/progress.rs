@@ -121,11 +121,13 @@ impl Progress {
     }
 
     fn asked(&self, stage: &StageId, message: &str, expires_at: Timestamp) -> Vec<String> {
+        let run = &self.run;
         let answer = format!(
-            "  answer it before {expires_at}: codex-orchestrator answer --run {} --stage {stage} yes|no",
-            self.run
+            "  answer it before {expires_at}: codex-orchestrator answer --run {run} --stage {stage} yes|no"
         );
-        vec![format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message)), paint(DIM, &answer)]
+        let whole = format!("  all that a yes is bound to: codex-orchestrator approvals questions --run {run}");
+        let asked = format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message));
+        vec![asked, paint(DIM, &answer), paint(DIM, &whole)]
     }
 
     fn learn(&mut self, stages: &[co_model::Stage]) {

@@ -10,6 +10,7 @@ use co_model::{
     Actor, CallDecision, CallId, CallOrigin, CallOutcome, CallRequest, CallStatus, CommandLine,
     DecisionSource, Event, FailureReason, Grant, GrantId, GrantScope, McpStage, NetworkAccess, SandboxMode,
     SandboxPolicy, Stage, StageId, StageWork, Timestamp, ToolUse, Verdict,
+    quoted, visible,
 };
 use co_policy::{Context, Declared, GrantIndex, Requirement, SandboxChoice, key, requirement};
 
@@ -393,7 +394,7 @@ impl Draft {
         let keys = key(request);
         let keys = keys.as_slice().iter().cloned().enumerate();
         keys.map(|(number, key)| Grant {
-            id: GrantId(format!("{}/{}/{}", created.run, request.call, number + 1)),
+            id: Grant::id_of(&created.run, &request.call, number + 1),
             key,
             shown: shown(&request.tool),
             scope,
@@ -469,12 +470,12 @@ fn sandbox_of(state: &RunState, stage: &Stage) -> SandboxPolicy {
     sandbox
 }
 
-/// What is wanted, in a line or a few, bounded. Untrusted text: whoever shows it escapes it.
+/// What is wanted, in one line that hides nothing, bounded. What is cut off is counted at its end.
 pub fn shown(tool: &ToolUse) -> String {
     let text = match tool {
         ToolUse::Command { argv } => match argv.as_slice() {
             [shell, flag, script] if flag == "-c" && shell.ends_with("sh") => script.clone(),
-            words => words.join(" "),
+            words => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
         },
         ToolUse::Patch { files } => {
             let names: Vec<&str> = files.iter().map(|file| file.change.path.as_str()).collect();
@@ -483,9 +484,11 @@ pub fn shown(tool: &ToolUse) -> String {
         ToolUse::Mcp { server, name, arguments, .. } => format!("{server}/{name} {arguments}"),
         ToolUse::Other { name, input } => format!("{name} {input}"),
     };
-    let mut characters = text.chars();
-    let kept: String = characters.by_ref().take(LONGEST_SHOWN).collect();
-    if characters.next().is_some() { format!("{kept}…") } else { kept }
+    let text = visible(&text);
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}… [{} more characters]", &text[..end], text[end..].chars().count()),
+        None => text.into_owned(),
+    }
 }
 
 fn question(request: &CallRequest) -> String {
@@ -496,6 +499,6 @@ fn question(request: &CallRequest) -> String {
         ToolUse::Other { .. } => "Allow",
     };
     let place = if request.escalated { " outside the sandbox" } else { "" };
-    let why = request.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let why = request.reason.as_deref().map(|reason| format!(" ({})", visible(reason))).unwrap_or_default();
     format!("{what}{place}: {}{why}", shown(&request.tool))
 }

@@ -254,6 +254,19 @@ pub struct Grant {
     pub revoked: Option<Revocation>,
 }
 
+impl Grant {
+    /// Names a consent after the call it is given to; a call of several keys has several, numbered from 1.
+    pub fn id_of(run: &RunId, call: &CallId, number: usize) -> GrantId {
+        GrantId(format!("{run}/{call}/{number}"))
+    }
+
+    /// Whether it was given to this call of its run.
+    pub fn is_for(&self, call: &CallId) -> bool {
+        let named = self.id.0.rsplit_once('/').map(|(named, _)| named);
+        named.and_then(|named| named.strip_prefix(self.run.as_str())?.strip_prefix('/')) == Some(&call.0)
+    }
+}
+
 /// Says that a consent was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {

@@ -54,7 +54,7 @@ impl Canonical {
 }
 
 impl fmt::Display for Canonical {
-    /// As a person would type it; control characters are escaped.
+    /// As a person would type it; what shows nothing of itself is written out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_exact() {
             return f.write_str(&quoted(&self.argv));
@@ -108,7 +108,7 @@ pub(crate) fn is_of_the_system(program: &str) -> bool {
     program.rsplit_once('/').is_some_and(|(folder, _)| SYSTEM_FOLDERS.contains(&folder))
 }
 
-/// Joins words as a person would type them, with control characters escaped.
+/// Joins words as a person would type them; what shows nothing of itself is written out.
 pub(crate) fn quoted(words: &[String]) -> String {
     let mut text = String::new();
     for word in words {
@@ -117,9 +117,7 @@ pub(crate) fn quoted(words: &[String]) -> String {
         }
         // NUL is the only thing that cannot be quoted, and no argument has one.
         let quoted = shlex::try_quote(word).unwrap_or_else(|_| word.escape_debug().to_string().into());
-        for c in quoted.chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-        }
+        text.push_str(&co_model::visible(&quoted));
     }
     text
 }

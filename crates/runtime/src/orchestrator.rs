@@ -9,7 +9,7 @@ use std::time::Duration;
 use co_engine::{RecoveryPlan, RunState};
 use co_log::{EventLog, GrantFilter, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
 use co_model::{
-    Actor, CommandKey, Envelope, EventSeq, Grant, GrantId, Pipeline, PipelineId, Recorded, Revocation,
+    Actor, CallRequest, CommandKey, Envelope, Event, EventSeq, Grant, GrantId, Pipeline, PipelineId, Recorded, Revocation,
     RunCreated, RunId, RunOutcome, RunSettings, TaskId, Timestamp,
 };
 use co_privacy::Guard;
@@ -511,6 +511,26 @@ impl Orchestrator {
     /// Those of the log.
     pub fn grants(&self, filter: &GrantFilter) -> Result<Vec<Grant>, RuntimeError> {
         Ok(self.shared.log.grants(filter)?)
+    }
+
+    /// Finds the call that a consent was given to; `None` when its run does not tell.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn request_of(&self, grant: &Grant) -> Result<Option<CallRequest>, RuntimeError> {
+        let mut after = EventSeq(0);
+        loop {
+            let events = self.shared.log.events(&grant.run, after, 1_000)?;
+            let Some(last) = events.last() else { return Ok(None) };
+            after = last.seq;
+            let found = events.into_iter().find_map(|recorded| match recorded.event {
+                Event::CallRequested(request) if grant.is_for(&request.call) => Some(*request),
+                _ => None,
+            });
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
     }
 
     /// Takes a consent back; `None` when there is no such consent.

@@ -128,7 +128,7 @@ impl From<&ToolPolicy> for PolicyView {
 pub struct CallRequestView {
     /// `command`, `patch`, `mcp` or `other`.
     pub tool: String,
-    /// What is wanted, in a line or a few. Untrusted text.
+    /// What is wanted, in one line: breaks and other signs that hide stand written out. Untrusted text.
     pub shown: String,
     /// The program and its arguments, for a command.
     pub argv: Option<Vec<String>>,
@@ -336,8 +336,11 @@ pub struct GrantView {
     pub grant_id: String,
     /// SHA-256 over everything that was shown.
     pub key: String,
-    /// What was shown, shortened. Untrusted text.
+    /// What was shown, in one line, shortened. Untrusted text.
     pub shown: String,
+    /// What it is bound to, where one consent is shown alone and its run is known; else left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<CallRequestView>,
     /// How far it reaches.
     pub scope: GrantScopeWord,
     /// The task it was given in.
@@ -366,6 +369,7 @@ impl From<&Grant> for GrantView {
             grant_id: grant.id.to_string(),
             key: grant.key.clone(),
             shown: grant.shown.clone(),
+            request: None,
             scope: grant.scope.into(),
             task_id: grant.task.to_string(),
             run_id: grant.run.to_string(),

@@ -1,5 +1,7 @@
 //! Questions, and what an answer is worth later.
 
+use std::process::Stdio;
+
 use super::{answer, asking, calls, question, started};
 use crate::commands::{Workshop, stage};
 
@@ -112,4 +114,52 @@ fn another_task_asks_for_itself() {
     assert!(child.wait().unwrap().success());
     let ended = project.run(&["start", "--task", "other", "--question-expires", "50ms"]).expect(11);
     assert!(ended.stderr.contains("echo x >> shipped"), "{ended:?}");
+}
+
+#[test]
+fn what_is_agreed_to_is_shown_whole_wherever_it_is_asked_and_listed() {
+    let command = "echo fine #\nrm -f precious \u{202e}\u{200b}";
+    let project = Workshop::bare();
+    let stages = serde_json::json!([
+        { "id": "ship", "command": command, "approval": "required", "sandbox": "danger-full-access", "tty": true }
+    ]);
+    project.write_stages(&stages.to_string());
+    let child = project.command(&["start"]).stderr(Stdio::piped()).spawn().unwrap();
+    let run = crate::support::wait_for("the run", || super::newest(&project));
+    let asked = question(&project, &run);
+    let shown = r"echo fine #\nrm -f precious \u{202e}\u{200b}";
+    assert_eq!(asked["message"], format!("Run: {shown}"), "{asked:#}");
+    assert_eq!(asked["request"]["argv"][2], command, "{asked:#}");
+    let questions = project.run(&["approvals", "questions", "--run", &run]).expect(0).stdout;
+    let folder = project.root().canonicalize().unwrap();
+    let place = format!("  in       {}\n", folder.display());
+    let sandbox = "  sandbox  danger-full-access, network on\n  terminal yes\n";
+    let bound = format!("{place}{sandbox}  argument /bin/sh\n  argument -c\n  argument {shown}\n");
+    assert!(questions.starts_with(&format!("ship  Run: {shown}\n{bound}")), "{questions}");
+    answer(&project, &run, &["yes", "--scope", "always"]);
+    let told = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&told.stderr);
+    assert!(told.contains(shown) && told.contains("approvals questions --run"), "{told}");
+
+    let listed = project.run(&["approvals", "list", "--all"]).expect(0).stdout;
+    assert!(listed.contains(shown), "{listed}");
+    let id = listed.split_whitespace().next().unwrap();
+    let one = project.run(&["approvals", "show", id]).expect(0).stdout;
+    assert!(one.contains(&bound) && one.contains("  task     local\n"), "{one}");
+    let one = project.run(&["approvals", "show", id, "--json"]).expect(0).json();
+    assert_eq!(one["request"]["argv"][2], command, "{one:#}");
+}
+
+#[test]
+fn a_long_command_is_cut_visibly_and_shown_whole_below() {
+    let long = format!("true {} && rm -f precious", "x".repeat(3_000));
+    let project = Workshop::with_stages(&asking(&[("ship", &long)]));
+    let (mut child, run) = started(&project, &["start"]);
+    question(&project, &run);
+    let questions = project.run(&["approvals", "questions", "--run", &run]).expect(0).stdout;
+    let (line, rest) = questions.split_once('\n').unwrap();
+    assert!(line.ends_with("x… [1025 more characters]"), "{line}");
+    assert!(rest.contains(&format!("  argument {long}\n")), "{rest}");
+    answer(&project, &run, &["no"]);
+    assert_eq!(child.wait().unwrap().code(), Some(11));
 }
