@@ -15,6 +15,9 @@ pub(crate) fn lines_of(request: &CallRequestView) -> String {
     for root in &request.sandbox.writable_roots {
         line("writes", root);
     }
+    for (name, value) in &request.env {
+        line("variable", &format!("{name}={value}"));
+    }
     if request.tty {
         line("terminal", "yes");
     }

@@ -101,7 +101,11 @@ pub(crate) fn paint(style: Style, text: &str) -> String {
 pub(crate) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_plain(c) || c == '\t' { shown.push(c) } else { shown.push_str(&visible(c.encode_utf8(&mut [0; 4]))) }
+        if is_plain(c) || c == '\t' {
+            shown.push(c)
+        } else {
+            shown.push_str(&visible(c.encode_utf8(&mut [0; 4])))
+        }
     }
     shown
 }

@@ -69,9 +69,15 @@ impl Progress {
             Event::AgentThreadKnown { thread, .. } => {
                 vec![paint(DIM, &format!("  agent thread {}", harmless(&thread.0)))]
             }
-            Event::QuestionAsked { stage, message, expires_at, .. } => {
+            Event::QuestionAsked { stage, message, expires_at, call } => {
                 self.began.insert(stage.clone(), at);
-                self.asked(stage, message, *expires_at)
+                let mut lines = self.asked(stage, message, *expires_at);
+                if call.is_some() {
+                    let run = &self.run;
+                    let all = format!("  all it is bound to: codex-orchestrator approvals questions --run {run}");
+                    lines.push(paint(DIM, &all));
+                }
+                lines
             }
             Event::QuestionAnswered { stage, verdict, actor, reason, .. } => {
                 let verdict = match verdict {
@@ -125,9 +131,8 @@ impl Progress {
         let answer = format!(
             "  answer it before {expires_at}: codex-orchestrator answer --run {run} --stage {stage} yes|no"
         );
-        let whole = format!("  all that a yes is bound to: codex-orchestrator approvals questions --run {run}");
         let asked = format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message));
-        vec![asked, paint(DIM, &answer), paint(DIM, &whole)]
+        vec![asked, paint(DIM, &answer)]
     }
 
     fn learn(&mut self, stages: &[co_model::Stage]) {

@@ -137,9 +137,11 @@ impl Desk {
 /// The questions that a run asks now, in file order.
 pub(crate) fn questions(state: &RunState) -> Vec<Question> {
     let open = state.stages.iter().filter_map(|record| match &record.state {
-        StageState::Asking { message, expires_at } => {
-            Some(Question { stage: record.id().clone(), message: visible(message).into_owned(), expires_at: *expires_at })
-        }
+        StageState::Asking { message, expires_at } => Some(Question {
+            stage: record.id().clone(),
+            message: visible(message).into_owned(),
+            expires_at: *expires_at,
+        }),
         _ => None,
     });
     open.collect()

@@ -13,7 +13,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     let mut rest = text.char_indices().peekable();
     while let Some((at, c)) = rest.next() {
         let next = rest.peek().map(|(_, next)| *next);
-        let reads_on = || next.is_some_and(|next| matches!(next, '\\' | 'n' | 'r' | 't' | 'u') || hides(next));
+        let reads_on =
+            || next.is_some_and(|next| matches!(next, '\\' | 'n' | 'r' | 't' | 'u') || hides(next));
         let plain = if c == '\\' { !reads_on() } else { !hides(c) };
         match (&mut shown, plain) {
             (None, true) => {}
@@ -84,7 +85,8 @@ mod tests {
 
     #[test]
     fn what_shows_itself_stays_as_it_is() {
-        for text in ["", "grep '\\.rs$' \"x\" 'y'", "naïve — 日本語 нет ไทย e\u{301}", "tail\\"] {
+        for text in ["", "grep '\\.rs$' \"x\" 'y'", "naïve — 日本語 нет ไทย e\u{301}", "tail\\"]
+        {
             assert!(matches!(visible(text), Cow::Borrowed(same) if same == text), "{text}");
         }
     }

@@ -1,4 +1,5 @@
-//! The canonical form of a command: what rules are weighed against and what a consent is bound to.
+//! The canonical form of a command: what rules are weighed against and, with the shell that reads it, what a
+//! consent is bound to.
 
 use std::fmt;
 
@@ -24,6 +25,8 @@ const SYSTEM_FOLDERS: [&str; 8] = [
 pub struct Canonical {
     argv: Vec<String>,
     plain: Plain,
+    /// Whether the parts were read out of a shell's script.
+    is_script: bool,
 }
 
 impl Canonical {
@@ -46,6 +49,14 @@ impl Canonical {
 
     pub(crate) fn joints(&self) -> &[Joint] {
         &self.plain.joints
+    }
+
+    /// The shell, and its flag, whose script the parts were read out of.
+    pub(crate) fn shell(&self) -> Option<(&str, &str)> {
+        match self.argv.as_slice() {
+            [shell, flag, _] if self.is_script => Some((shell, flag)),
+            _ => None,
+        }
     }
 
     pub(crate) fn argv(&self) -> &[String] {
@@ -75,17 +86,19 @@ impl fmt::Display for Canonical {
 ///
 /// `bash`, `sh` or `zsh` with `-c` or `-lc` and one script of plain words joined by `&&`, `||`, `;`,
 /// `|` is split into its parts, as Codex does. Blanks, the login flag and the style of quoting make
-/// no difference then. With words that the shell expands (`*`, `~`) the parts are still those words,
+/// no difference to rules then. With words that the shell expands (`*`, `~`) the parts are still those words,
 /// but the script itself is what a consent is bound to. Everything else is one opaque unit.
 pub fn canonical(argv: &[String]) -> Canonical {
     let opaque = || Plain { commands: vec![argv.to_vec()], joints: Vec::new(), certainty: Certainty::Exact };
-    let plain = match wrapped(argv).and_then(|(shell, script)| Some((shell, shell::read(script).plain?))) {
+    let read = wrapped(argv).and_then(|(shell, script)| Some((shell, shell::read(script).plain?)));
+    let is_script = read.is_some();
+    let plain = match read {
         None => opaque(),
         Some((shell, plain)) if !shell.contains('/') || is_of_the_system(shell) => plain,
         // A file that merely has a shell's name may do anything with the script.
         Some((_, plain)) => Plain { certainty: Certainty::Doubtful, ..plain },
     };
-    Canonical { argv: argv.to_vec(), plain }
+    Canonical { argv: argv.to_vec(), plain, is_script }
 }
 
 /// The shell and the script of a wrapper that is looked into.

@@ -1,5 +1,7 @@
 //! Tool calls as documents show them: what was wanted, what was decided, which sandbox held.
 
+use std::collections::BTreeMap;
+
 use co_engine::{CallCounts, DecidedCall, OpenQuestion, RunState, SandboxUse, shown};
 use co_model::{
     CallDecision, CallOrigin, CallOutcome, CallRequest, CallStatus, Grant, NetworkAccess, SandboxMode,
@@ -142,6 +144,8 @@ pub struct CallRequestView {
     pub cwd: String,
     /// Whether on a terminal.
     pub tty: bool,
+    /// The variables that it sets itself, without secrets. What it inherits is not among them.
+    pub env: BTreeMap<String, String>,
     /// In which sandbox.
     pub sandbox: SandboxView,
     /// Whether it asks to leave that sandbox.
@@ -175,6 +179,7 @@ impl From<&CallRequest> for CallRequestView {
             origin_id,
             cwd: request.cwd.clone(),
             tty: request.tty,
+            env: request.env.clone(),
             sandbox: SandboxView::from(&request.sandbox),
             escalated: request.escalated,
             reason: request.reason.clone(),
@@ -351,6 +356,8 @@ pub struct GrantView {
     pub session: Option<String>,
     /// Who gave it.
     pub actor: String,
+    /// Whose runs it serves beyond the one it was given in; null for everybody's.
+    pub starter: Option<String>,
     /// When.
     pub given_at: Time,
     /// Not after this instant.
@@ -375,6 +382,7 @@ impl From<&Grant> for GrantView {
             run_id: grant.run.to_string(),
             session: grant.session.clone(),
             actor: grant.actor.to_string(),
+            starter: grant.starter.as_ref().map(ToString::to_string),
             given_at: grant.given_at.into(),
             expires_at: grant.expires_at.map(Time::from),
             uses_left: grant.uses_left,

@@ -254,7 +254,9 @@ pub(crate) fn limit(after_ms: u64) -> String {
 pub fn command_text(line: &CommandLine) -> String {
     match line {
         CommandLine::Shell(line) => line.clone(),
-        CommandLine::Argv(words) => words.iter().map(|word| co_model::quoted(word)).collect::<Vec<_>>().join(" "),
+        CommandLine::Argv(words) => {
+            words.iter().map(|word| co_model::quoted(word)).collect::<Vec<_>>().join(" ")
+        }
     }
 }
 

@@ -125,6 +125,9 @@ fn print_one(context: &Context, orchestrator: &Orchestrator, grant: &Grant) -> R
             data.line(&format!("  key      {}", grant.key));
             data.line(&format!("  task     {}", grant.task));
             data.line(&format!("  run      {}", grant.run));
+            if let Some(starter) = &grant.starter {
+                data.line(&format!("  serves   {}", visible(starter.as_str())));
+            }
             if let Some(session) = &grant.session {
                 data.line(&format!("  session  {}", harmless(session)));
             }
