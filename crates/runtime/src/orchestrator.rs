@@ -9,8 +9,8 @@ use std::time::Duration;
 use co_engine::{RecoveryPlan, RunState};
 use co_log::{EventLog, GrantFilter, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
 use co_model::{
-    Actor, CallRequest, CommandKey, Envelope, Event, EventSeq, Grant, GrantId, Pipeline, PipelineId, Recorded, Revocation,
-    RunCreated, RunId, RunOutcome, RunSettings, TaskId, Timestamp,
+    Actor, CallRequest, CommandKey, Envelope, Event, EventSeq, Grant, GrantId, Pipeline, PipelineId,
+    Recorded, Revocation, RunCreated, RunId, RunOutcome, RunSettings, TaskId, Timestamp,
 };
 use co_privacy::Guard;
 use co_process::{ProcessIdentity, Spawner, current_process};
@@ -538,7 +538,8 @@ impl Orchestrator {
     /// # Errors
     /// Those of the log.
     pub fn revoke(&self, grant: &GrantId, actor: Actor) -> Result<Option<Grant>, RuntimeError> {
-        let revocation = Revocation { actor, at: self.shared.clock.now() };
+        let mut revocation = Revocation { actor, at: self.shared.clock.now() };
+        sealed::clean_actor(&self.shared.options.guard, &mut revocation.actor);
         Ok(self.shared.log.revoke(grant, &revocation)?)
     }
 
