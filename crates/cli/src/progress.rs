@@ -74,7 +74,8 @@ impl Progress {
                 let mut lines = self.asked(stage, message, *expires_at);
                 if call.is_some() {
                     let run = &self.run;
-                    let all = format!("  all it is bound to: codex-orchestrator approvals questions --run {run}");
+                    let all =
+                        format!("  all it is bound to: codex-orchestrator approvals questions --run {run}");
                     lines.push(paint(DIM, &all));
                 }
                 lines
