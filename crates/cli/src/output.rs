@@ -102,9 +102,9 @@ pub(crate) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if is_plain(c) || c == '\t' {
-            shown.push(c)
+            shown.push(c);
         } else {
-            shown.push_str(&visible(c.encode_utf8(&mut [0; 4])))
+            shown.push_str(&visible(c.encode_utf8(&mut [0; 4])));
         }
     }
     shown

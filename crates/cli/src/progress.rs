@@ -71,14 +71,7 @@ impl Progress {
             }
             Event::QuestionAsked { stage, message, expires_at, call } => {
                 self.began.insert(stage.clone(), at);
-                let mut lines = self.asked(stage, message, *expires_at);
-                if call.is_some() {
-                    let run = &self.run;
-                    let all =
-                        format!("  all it is bound to: codex-orchestrator approvals questions --run {run}");
-                    lines.push(paint(DIM, &all));
-                }
-                lines
+                self.asked(stage, message, *expires_at, call.is_some())
             }
             Event::QuestionAnswered { stage, verdict, actor, reason, .. } => {
                 let verdict = match verdict {
@@ -127,13 +120,18 @@ impl Progress {
         }
     }
 
-    fn asked(&self, stage: &StageId, message: &str, expires_at: Timestamp) -> Vec<String> {
+    fn asked(&self, stage: &StageId, message: &str, expires_at: Timestamp, is_call: bool) -> Vec<String> {
         let run = &self.run;
         let answer = format!(
             "  answer it before {expires_at}: codex-orchestrator answer --run {run} --stage {stage} yes|no"
         );
         let asked = format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message));
-        vec![asked, paint(DIM, &answer)]
+        let mut lines = vec![asked, paint(DIM, &answer)];
+        if is_call {
+            let all = format!("  all it is bound to: codex-orchestrator approvals questions --run {run}");
+            lines.push(paint(DIM, &all));
+        }
+        lines
     }
 
     fn learn(&mut self, stages: &[co_model::Stage]) {

@@ -154,15 +154,20 @@ fn clean_event(guard: &Guard, event: &mut Event) {
             // What programs read of a failure is made of ids and fixed words.
             RunOutcome::Failed { .. } | RunOutcome::Succeeded => {}
         },
-        Event::StageFinished { outcome: StageOutcome::Failed { reason, .. }, .. } => match reason {
-            FailureReason::NotStarted(detail)
-            | FailureReason::NotRecorded(detail)
-            | FailureReason::Refused(detail)
-            | FailureReason::InvalidSelection(detail) => text(detail),
-            _ => {}
-        },
+        Event::RunInterrupted { detail }
+        | Event::StageFinished {
+            outcome:
+                StageOutcome::Failed {
+                    reason:
+                        FailureReason::NotStarted(detail)
+                        | FailureReason::NotRecorded(detail)
+                        | FailureReason::Refused(detail)
+                        | FailureReason::InvalidSelection(detail),
+                    ..
+                },
+            ..
+        } => text(detail),
         Event::Judged(judgement) => judgement.reasons.iter_mut().for_each(text),
-        Event::RunInterrupted { detail } => text(detail),
         Event::ResumeAccepted { actor: by, reason, .. } => {
             actor(by);
             text(reason);
