@@ -4,6 +4,7 @@
 //! room never touches the store or a process: it asks `co-runtime`.
 
 mod args;
+mod bound;
 mod commands;
 mod context;
 mod error;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use co_model::visible;
 use co_process::plain_text;
 use co_views::is_plain;
 
@@ -95,10 +96,18 @@ pub(crate) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// A line of strangers, made harmless for a terminal: what moves the cursor or turns the direction
-/// of text is left out.
+/// A line of strangers, made harmless for a terminal: what breaks the line, moves the cursor or turns the
+/// direction of text is written out as in [`co_model::visible`], so that nothing is hidden by it.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars().filter(|c| is_plain(*c) || *c == '\t').collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_plain(c) || c == '\t' {
+            shown.push(c);
+        } else {
+            shown.push_str(&visible(c.encode_utf8(&mut [0; 4])));
+        }
+    }
+    shown
 }
 
 /// A program's output, made harmless for a terminal. Lines stay lines; what a carriage return would

@@ -69,9 +69,9 @@ impl Progress {
             Event::AgentThreadKnown { thread, .. } => {
                 vec![paint(DIM, &format!("  agent thread {}", harmless(&thread.0)))]
             }
-            Event::QuestionAsked { stage, message, expires_at, .. } => {
+            Event::QuestionAsked { stage, message, expires_at, call } => {
                 self.began.insert(stage.clone(), at);
-                self.asked(stage, message, *expires_at)
+                self.asked(stage, message, *expires_at, call.is_some())
             }
             Event::QuestionAnswered { stage, verdict, actor, reason, .. } => {
                 let verdict = match verdict {
@@ -120,12 +120,18 @@ impl Progress {
         }
     }
 
-    fn asked(&self, stage: &StageId, message: &str, expires_at: Timestamp) -> Vec<String> {
+    fn asked(&self, stage: &StageId, message: &str, expires_at: Timestamp, is_call: bool) -> Vec<String> {
+        let run = &self.run;
         let answer = format!(
-            "  answer it before {expires_at}: codex-orchestrator answer --run {} --stage {stage} yes|no",
-            self.run
+            "  answer it before {expires_at}: codex-orchestrator answer --run {run} --stage {stage} yes|no"
         );
-        vec![format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message)), paint(DIM, &answer)]
+        let asked = format!("{} {stage}  {}", paint(YELLOW, "?"), harmless(message));
+        let mut lines = vec![asked, paint(DIM, &answer)];
+        if is_call {
+            let all = format!("  all it is bound to: codex-orchestrator approvals questions --run {run}");
+            lines.push(paint(DIM, &all));
+        }
+        lines
     }
 
     fn learn(&mut self, stages: &[co_model::Stage]) {

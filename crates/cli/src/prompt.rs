@@ -18,6 +18,7 @@ use rustix::fs::OFlags;
 use rustix::termios::{QueueSelector, isatty, tcflush};
 
 use crate::args::Format;
+use crate::bound::lines_of;
 use crate::context::Context;
 use crate::output::{BOLD, DIM, YELLOW, harmless, paint};
 
@@ -161,7 +162,7 @@ impl<'a> Prompt<'a> {
 
     fn ask(&mut self, terminal: &File, question: &OpenQuestionView) -> io::Result<()> {
         let Ok(stage) = StageId::new(&question.stage_id) else { return Ok(()) };
-        let details = details(question);
+        let details = question.request.as_ref().map(lines_of).unwrap_or_default();
         if details.len() > LARGEST_SHOWN {
             let whole = format!("codex-orchestrator approvals questions --run {} --json", self.run);
             return say(&paint(DIM, &format!("  too long to be asked here; all of it: {whole}\n")));
@@ -274,39 +275,6 @@ impl Answer {
     }
 }
 
-/// What a consent is bound to, beyond the one line that was shown. Untrusted text stands escaped.
-fn details(question: &OpenQuestionView) -> String {
-    let Some(request) = &question.request else { return String::new() };
-    let mut lines = Vec::new();
-    let mut line = |name: &str, text: &str| lines.push(format!("  {name:<9}{}\n", text.escape_debug()));
-    line("in", &request.cwd);
-    let sandbox = format!("{}, network {}", request.sandbox.mode, request.sandbox.network);
-    let sandbox = if request.escalated { format!("none, instead of {sandbox}") } else { sandbox };
-    line("sandbox", &sandbox);
-    for root in &request.sandbox.writable_roots {
-        line("writes", root);
-    }
-    if request.tty {
-        line("terminal", "yes");
-    }
-    // A line that hides something, or was cut, must not be all that is seen.
-    if let Some(argv) = request.argv.as_ref().filter(|argv| !is_plain(argv, &request.shown)) {
-        for argument in argv {
-            line("argument", argument);
-        }
-    }
-    lines.concat()
-}
-
-/// Whether the one line shows every argument as it is.
-fn is_plain(argv: &[String], shown: &str) -> bool {
-    let is_whole = match argv {
-        [_, flag, script] if flag == "-c" => script == shown,
-        words => words.join(" ") == shown && words.iter().all(|word| !word.is_empty() && !word.contains(' ')),
-    };
-    is_whole && harmless(shown) == shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,16 +295,5 @@ mod tests {
     fn a_gate_has_no_scope() {
         assert_eq!(Answer::parse("a", false), None);
         assert!(Answer::parse("y", false).is_some());
-    }
-
-    #[test]
-    fn what_one_line_hides_is_told_argument_by_argument() {
-        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert!(is_plain(&words(&["git", "push"]), "git push"));
-        assert!(is_plain(&words(&["/bin/sh", "-c", "echo 'a b' | wc"]), "echo 'a b' | wc"));
-        assert!(!is_plain(&words(&["rm", "a b"]), "rm a b"));
-        assert!(!is_plain(&words(&["rm", "a\u{202e}b"]), "rm a\u{202e}b"));
-        assert!(!is_plain(&words(&["echo", "\u{1b}[2K"]), "echo \u{1b}[2K"));
-        assert!(!is_plain(&words(&["cat", "very-long"]), "cat very-…"));
     }
 }

@@ -4,12 +4,13 @@
 //! requested, weighed against the policy, looked up among earlier consents, asked, decided. Only then
 //! is it performed, by an attempt of ours or by the agent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use co_model::{
     Actor, CallDecision, CallId, CallOrigin, CallOutcome, CallRequest, CallStatus, CommandLine,
-    DecisionSource, Event, FailureReason, Grant, GrantId, GrantScope, McpStage, NetworkAccess, SandboxMode,
-    SandboxPolicy, Stage, StageId, StageWork, Timestamp, ToolUse, Verdict,
+    DecisionSource, Event, FailureReason, Grant, GrantScope, McpStage, NetworkAccess, SandboxMode,
+    SandboxPolicy, Stage, StageId, StageWork, Timestamp, ToolUse, Verdict, quoted, visible,
 };
 use co_policy::{Context, Declared, GrantIndex, Requirement, SandboxChoice, key, requirement};
 
@@ -194,6 +195,7 @@ impl Draft {
             cwd: cwd_of(&self.state, &record.definition),
             tty: record.definition.tty,
             sandbox,
+            env: own_variables(&record.definition),
             escalated: escalated.is_some(),
             reason: escalated,
             sealed: record.definition.sealed,
@@ -214,6 +216,9 @@ impl Draft {
     pub(crate) fn request_of_agent(&mut self, mut request: CallRequest) {
         let Some(record) = self.state.stage(&request.stage) else { return };
         request.call = record.next_call();
+        // The agent runs what it does with the variables of its stage.
+        request.env = own_variables(&record.definition);
+        request.sealed |= record.definition.sealed && !request.env.is_empty();
         let requirement = requirement(self.state.policy(), &request, Declared::AgentAsks);
         self.request(request, requirement);
     }
@@ -259,6 +264,7 @@ impl Draft {
             run: self.state.run(),
             task: &self.state.created.task,
             session: self.state.created.settings.session.as_deref(),
+            starter: self.state.created.settings.actor.as_ref(),
         };
         let mut index = GrantIndex::default();
         // Where a secret was taken out, what looks the same need not be the same.
@@ -393,14 +399,15 @@ impl Draft {
         let keys = key(request);
         let keys = keys.as_slice().iter().cloned().enumerate();
         keys.map(|(number, key)| Grant {
-            id: GrantId(format!("{}/{}/{}", created.run, request.call, number + 1)),
+            id: Grant::id_of(&created.run, &request.call, number + 1),
             key,
-            shown: shown(&request.tool),
+            shown: format!("{}{}", with_variables(request), shown(&request.tool)),
             scope,
             task: created.task.clone(),
             run: created.run.clone(),
             session: created.settings.session.clone(),
             actor: actor.clone(),
+            starter: created.settings.actor.clone(),
             given_at: self.now,
             expires_at,
             uses_left: (scope == GrantScope::Once).then_some(1),
@@ -469,12 +476,12 @@ fn sandbox_of(state: &RunState, stage: &Stage) -> SandboxPolicy {
     sandbox
 }
 
-/// What is wanted, in a line or a few, bounded. Untrusted text: whoever shows it escapes it.
+/// What is wanted, in one line that hides nothing, bounded. What is cut off is counted at its end.
 pub fn shown(tool: &ToolUse) -> String {
     let text = match tool {
         ToolUse::Command { argv } => match argv.as_slice() {
             [shell, flag, script] if flag == "-c" && shell.ends_with("sh") => script.clone(),
-            words => words.join(" "),
+            words => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
         },
         ToolUse::Patch { files } => {
             let names: Vec<&str> = files.iter().map(|file| file.change.path.as_str()).collect();
@@ -483,9 +490,16 @@ pub fn shown(tool: &ToolUse) -> String {
         ToolUse::Mcp { server, name, arguments, .. } => format!("{server}/{name} {arguments}"),
         ToolUse::Other { name, input } => format!("{name} {input}"),
     };
-    let mut characters = text.chars();
-    let kept: String = characters.by_ref().take(LONGEST_SHOWN).collect();
-    if characters.next().is_some() { format!("{kept}…") } else { kept }
+    bounded(&text)
+}
+
+/// Text in one line that hides nothing, cut where it is too long.
+fn bounded(text: &str) -> String {
+    let text = visible(text);
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}… [{} more characters]", &text[..end], text[end..].chars().count()),
+        None => text.into_owned(),
+    }
 }
 
 fn question(request: &CallRequest) -> String {
@@ -496,6 +510,21 @@ fn question(request: &CallRequest) -> String {
         ToolUse::Other { .. } => "Allow",
     };
     let place = if request.escalated { " outside the sandbox" } else { "" };
-    let why = request.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!("{what}{place}: {}{why}", shown(&request.tool))
+    let why = request.reason.as_deref().map(|reason| format!(" ({})", visible(reason))).unwrap_or_default();
+    format!("{}{what}{place}: {}{why}", with_variables(request), shown(&request.tool))
+}
+
+/// The variables that a stage sets, as they are recorded.
+fn own_variables(stage: &Stage) -> BTreeMap<String, String> {
+    stage.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Says with which variables something is done, if it sets any; bounded as the rest is.
+fn with_variables(request: &CallRequest) -> String {
+    if request.env.is_empty() {
+        return String::new();
+    }
+    let set: Vec<_> =
+        request.env.iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(value))).collect();
+    format!("[with {}] ", bounded(&set.join(" ")))
 }

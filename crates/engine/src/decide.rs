@@ -1,5 +1,6 @@
 //! From an input to events and effects.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -301,6 +302,7 @@ fn agent_call_started(
             cwd,
             tty: false,
             sandbox: draft.state.policy().sandbox.clone().unwrap_or(SandboxPolicy::FULL_ACCESS),
+            env: BTreeMap::new(),
             escalated: false,
             reason: None,
             sealed: false,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use co_engine::{RunState, StageState};
 use co_log::{Settlement, Submitted};
-use co_model::{Actor, Command, CommandKey, Envelope, EventSeq, RunId, StageId, Timestamp};
+use co_model::{Actor, Command, CommandKey, Envelope, EventSeq, RunId, StageId, Timestamp, visible};
 use co_runtime::{Liveness, Orchestrator, RunSnapshot, RuntimeError};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
@@ -137,9 +137,11 @@ impl Desk {
 /// The questions that a run asks now, in file order.
 pub(crate) fn questions(state: &RunState) -> Vec<Question> {
     let open = state.stages.iter().filter_map(|record| match &record.state {
-        StageState::Asking { message, expires_at } => {
-            Some(Question { stage: record.id().clone(), message: message.clone(), expires_at: *expires_at })
-        }
+        StageState::Asking { message, expires_at } => Some(Question {
+            stage: record.id().clone(),
+            message: visible(message).into_owned(),
+            expires_at: *expires_at,
+        }),
         _ => None,
     });
     open.collect()

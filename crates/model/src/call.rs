@@ -1,5 +1,6 @@
 //! Tool calls: everything that somebody wants done to the world, and the consent to it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct CallRequest {
     pub tty: bool,
     /// The sandbox it would run in.
     pub sandbox: SandboxPolicy,
+    /// The variables that it sets itself, as far as they may be recorded; what it inherits is not among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
     /// Whether it asks to run outside the sandbox that it would otherwise get.
     #[serde(default)]
     pub escalated: bool,
@@ -226,7 +230,7 @@ impl GrantScope {
 pub struct Grant {
     /// The grant.
     pub id: GrantId,
-    /// SHA-256 over everything that was shown: tool, content, place, terminal, permissions.
+    /// SHA-256 over everything that was shown: tool, content, place, terminal, variables, permissions.
     pub key: String,
     /// What was shown, for listings; bounded.
     pub shown: String,
@@ -241,6 +245,10 @@ pub struct Grant {
     pub session: Option<String>,
     /// Who gave it.
     pub actor: Actor,
+    /// Whose run it was given in: beyond that run it serves runs of the same person only. Of a consent from before
+    /// this was kept nobody knows, and it serves everybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starter: Option<Actor>,
     /// When.
     pub given_at: Timestamp,
     /// Not after this instant.
@@ -252,6 +260,19 @@ pub struct Grant {
     /// When it was taken back, and by whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Revocation>,
+}
+
+impl Grant {
+    /// Names a consent after the call it is given to; a call of several keys has several, numbered from 1.
+    pub fn id_of(run: &RunId, call: &CallId, number: usize) -> GrantId {
+        GrantId(format!("{run}/{call}/{number}"))
+    }
+
+    /// Whether it was given to this call of its run.
+    pub fn is_for(&self, call: &CallId) -> bool {
+        let named = self.id.0.rsplit_once('/').map(|(named, _)| named);
+        named.and_then(|named| named.strip_prefix(self.run.as_str())?.strip_prefix('/')) == Some(&call.0)
+    }
 }
 
 /// Says that a consent was taken back.

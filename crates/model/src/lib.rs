@@ -14,6 +14,7 @@ mod narrow;
 mod pipeline;
 mod policy;
 mod status;
+mod text;
 mod time;
 
 pub use agent::{AgentFailure, AgentOutcome, ChangeKind, FileChange, TokenUsage};
@@ -40,4 +41,5 @@ pub use policy::{
     SandboxPolicy, ToolPolicy,
 };
 pub use status::{FailureReason, RunOutcome, RunStatus, SkipReason, StageOutcome, StageStatus};
+pub use text::{quoted, visible};
 pub use time::{DurationText, DurationTextError, Timestamp};

@@ -1,4 +1,5 @@
-//! The canonical form of a command: what rules are weighed against and what a consent is bound to.
+//! The canonical form of a command: what rules are weighed against and, with the shell that reads it, what a
+//! consent is bound to.
 
 use std::fmt;
 
@@ -24,6 +25,8 @@ const SYSTEM_FOLDERS: [&str; 8] = [
 pub struct Canonical {
     argv: Vec<String>,
     plain: Plain,
+    /// Whether the parts were read out of a shell's script.
+    is_script: bool,
 }
 
 impl Canonical {
@@ -48,13 +51,21 @@ impl Canonical {
         &self.plain.joints
     }
 
+    /// The shell, and its flag, whose script the parts were read out of.
+    pub(crate) fn shell(&self) -> Option<(&str, &str)> {
+        match self.argv.as_slice() {
+            [shell, flag, _] if self.is_script => Some((shell, flag)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn argv(&self) -> &[String] {
         &self.argv
     }
 }
 
 impl fmt::Display for Canonical {
-    /// As a person would type it; control characters are escaped.
+    /// As a person would type it; what shows nothing of itself is written out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_exact() {
             return f.write_str(&quoted(&self.argv));
@@ -75,17 +86,19 @@ impl fmt::Display for Canonical {
 ///
 /// `bash`, `sh` or `zsh` with `-c` or `-lc` and one script of plain words joined by `&&`, `||`, `;`,
 /// `|` is split into its parts, as Codex does. Blanks, the login flag and the style of quoting make
-/// no difference then. With words that the shell expands (`*`, `~`) the parts are still those words,
+/// no difference to rules then. With words that the shell expands (`*`, `~`) the parts are still those words,
 /// but the script itself is what a consent is bound to. Everything else is one opaque unit.
 pub fn canonical(argv: &[String]) -> Canonical {
     let opaque = || Plain { commands: vec![argv.to_vec()], joints: Vec::new(), certainty: Certainty::Exact };
-    let plain = match wrapped(argv).and_then(|(shell, script)| Some((shell, shell::read(script).plain?))) {
+    let read = wrapped(argv).and_then(|(shell, script)| Some((shell, shell::read(script).plain?)));
+    let is_script = read.is_some();
+    let plain = match read {
         None => opaque(),
         Some((shell, plain)) if !shell.contains('/') || is_of_the_system(shell) => plain,
         // A file that merely has a shell's name may do anything with the script.
         Some((_, plain)) => Plain { certainty: Certainty::Doubtful, ..plain },
     };
-    Canonical { argv: argv.to_vec(), plain }
+    Canonical { argv: argv.to_vec(), plain, is_script }
 }
 
 /// The shell and the script of a wrapper that is looked into.
@@ -108,7 +121,7 @@ pub(crate) fn is_of_the_system(program: &str) -> bool {
     program.rsplit_once('/').is_some_and(|(folder, _)| SYSTEM_FOLDERS.contains(&folder))
 }
 
-/// Joins words as a person would type them, with control characters escaped.
+/// Joins words as a person would type them; what shows nothing of itself is written out.
 pub(crate) fn quoted(words: &[String]) -> String {
     let mut text = String::new();
     for word in words {
@@ -117,9 +130,7 @@ pub(crate) fn quoted(words: &[String]) -> String {
         }
         // NUL is the only thing that cannot be quoted, and no argument has one.
         let quoted = shlex::try_quote(word).unwrap_or_else(|_| word.escape_debug().to_string().into());
-        for c in quoted.chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-        }
+        text.push_str(&co_model::visible(&quoted));
     }
     text
 }

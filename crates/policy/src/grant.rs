@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use co_model::{Grant, GrantScope, RunId, TaskId, Timestamp};
+use co_model::{Actor, Grant, GrantScope, RunId, TaskId, Timestamp};
 
 use crate::key::CallKeys;
 
@@ -17,6 +17,8 @@ pub struct Context<'c> {
     pub task: &'c TaskId,
     /// The session in which the run was started, if that is known.
     pub session: Option<&'c str>,
+    /// Who started the run, if that is known.
+    pub starter: Option<&'c Actor>,
 }
 
 /// Whether a consent is good, here and now, for one of a call's keys.
@@ -28,12 +30,15 @@ pub fn covers(grant: &Grant, keys: &CallKeys, context: &Context<'_>) -> bool {
 }
 
 fn is_good(grant: &Grant, context: &Context<'_>) -> bool {
+    let serves = grant.starter.is_none() || grant.starter.as_ref() == context.starter;
     let is_in_scope = match grant.scope {
         GrantScope::Once => grant.run == *context.run && grant.uses_left.is_some(),
         GrantScope::Run => grant.run == *context.run,
-        GrantScope::Session => grant.session.is_some() && grant.session.as_deref() == context.session,
-        GrantScope::Task => grant.task == *context.task,
-        GrantScope::Always => true,
+        GrantScope::Session => {
+            serves && grant.session.is_some() && grant.session.as_deref() == context.session
+        }
+        GrantScope::Task => serves && grant.task == *context.task,
+        GrantScope::Always => serves,
     };
     is_in_scope
         && grant.revoked.is_none()

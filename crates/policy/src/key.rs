@@ -19,10 +19,11 @@ impl CallKeys {
     }
 }
 
-/// Works out the keys of a call: tool and content, place, terminal, permissions.
+/// Works out the keys of a call: tool and content, place, terminal, permissions, and the variables it sets.
 ///
-/// Commands count in their canonical form: blanks, the login flag and the style of quoting of a
-/// script of plain words make no difference. Who wants it, when, and why make none either.
+/// Of a script of plain words the words and what joins them count: blanks and the style of quoting make no
+/// difference. Which shell reads it, and whether as a login shell, does make one, for those read files of their own
+/// first; `/bin/sh -c` reads none and counts as the words themselves. Who wants it, when, and why make none.
 pub fn key(call: &CallRequest) -> CallKeys {
     let framed = |content: &dyn Fn(&mut Writer)| {
         let mut writer = Writer(Sha256::new());
@@ -32,6 +33,15 @@ pub fn key(call: &CallRequest) -> CallKeys {
         writer.truth(call.tty);
         sandbox(&mut writer, &call.sandbox);
         writer.truth(call.escalated);
+        // Calls without variables of their own keep the keys they had before variables counted.
+        if !call.env.is_empty() {
+            writer.text("variables");
+            writer.number(call.env.len());
+            for (name, value) in &call.env {
+                writer.text(name);
+                writer.text(value);
+            }
+        }
         writer.finish()
     };
     CallKeys(match &call.tool {
@@ -83,7 +93,15 @@ fn command(writer: &mut Writer, canonical: &Canonical) {
         writer.texts(canonical.argv());
         return;
     }
-    writer.text("command");
+    match canonical.shell() {
+        // Neither reads a file before it does what the words say.
+        None | Some(("/bin/sh", "-c")) => writer.text("command"),
+        Some((shell, flag)) => {
+            writer.text("command of a shell");
+            writer.text(shell);
+            writer.text(flag);
+        }
+    }
     writer.number(canonical.parts().len());
     for words in canonical.parts() {
         writer.texts(words);

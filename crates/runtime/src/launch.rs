@@ -20,7 +20,7 @@ use crate::notice::Notice;
 use crate::orchestrator::Shared;
 use crate::owner::{self, Address, RunOwner, Wake};
 use crate::request::ResumeRequest;
-use crate::{token, unowned, views};
+use crate::{sealed, token, unowned, views};
 
 /// How long killed processes may take to go away.
 pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -185,6 +185,8 @@ pub(crate) fn block(shared: &Shared, head: &RunHead, request: &ResumeRequest, de
         reason: request.reason.clone(),
         detail: detail.to_owned(),
     };
+    let events = [event];
+    let events = sealed::events(&shared.options.guard, &events);
     // The owner may append at the same time; whoever comes second tries again with what it has missed.
     for _ in 0..50 {
         let Ok(Some(head)) = shared.log.head(&head.run) else { return };
@@ -195,7 +197,7 @@ pub(crate) fn block(shared: &Shared, head: &RunHead, request: &ResumeRequest, de
                 run: &head.run,
                 after: head.last_seq,
                 at: shared.clock.now(),
-                events: std::slice::from_ref(&event),
+                events: &events,
                 progress: &head.progress,
                 settled: &[],
                 consents: Consents::default(),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use co_engine::{RecoveryPlan, RunState};
 use co_log::{EventLog, GrantFilter, LeaseHolder, Owner, RunFilter, RunHead, Submitted};
 use co_model::{
-    Actor, CommandKey, Envelope, EventSeq, Grant, GrantId, Pipeline, PipelineId, Recorded, Revocation,
-    RunCreated, RunId, RunOutcome, RunSettings, TaskId, Timestamp,
+    Actor, CallRequest, CommandKey, Envelope, Event, EventSeq, Grant, GrantId, Pipeline, PipelineId,
+    Recorded, Revocation, RunCreated, RunId, RunOutcome, RunSettings, TaskId, Timestamp,
 };
 use co_privacy::Guard;
 use co_process::{ProcessIdentity, Spawner, current_process};
@@ -515,12 +515,33 @@ impl Orchestrator {
         Ok(self.shared.log.grants(filter)?)
     }
 
+    /// Finds the call that a consent was given to; `None` when its run does not tell.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn request_of(&self, grant: &Grant) -> Result<Option<CallRequest>, RuntimeError> {
+        let mut after = EventSeq(0);
+        loop {
+            let events = self.shared.log.events(&grant.run, after, 1_000)?;
+            let Some(last) = events.last() else { return Ok(None) };
+            after = last.seq;
+            let found = events.into_iter().find_map(|recorded| match recorded.event {
+                Event::CallRequested(request) if grant.is_for(&request.call) => Some(*request),
+                _ => None,
+            });
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
     /// Takes a consent back; `None` when there is no such consent.
     ///
     /// # Errors
     /// Those of the log.
     pub fn revoke(&self, grant: &GrantId, actor: Actor) -> Result<Option<Grant>, RuntimeError> {
-        let revocation = Revocation { actor, at: self.shared.clock.now() };
+        let mut revocation = Revocation { actor, at: self.shared.clock.now() };
+        sealed::clean_actor(&self.shared.options.guard, &mut revocation.actor);
         Ok(self.shared.log.revoke(grant, &revocation)?)
     }
 

@@ -23,7 +23,7 @@ use crate::error::RuntimeError;
 use crate::notice::Notice;
 use crate::orchestrator::Shared;
 use crate::views::{self, ViewWriter};
-use crate::{launch, unowned};
+use crate::{launch, sealed, unowned};
 
 /// How often the inbox is looked at: the longest a command from another terminal waits.
 const INBOX_INTERVAL: Duration = Duration::from_millis(100);
@@ -465,7 +465,8 @@ pub(crate) fn append(
     decision: &Decision,
     settled: &[(InboxSeq, Settlement)],
 ) -> Result<Vec<Recorded>, LogError> {
-    let events = &decision.events;
+    let clean = sealed::events(&shared.options.guard, &decision.events);
+    let events: &[Event] = &clean;
     let progress = views::progress(&foresee(state, now, events), &shared.options.layout);
     let transition = events.iter().any(must_last) || !settled.is_empty();
     shared.log.append(

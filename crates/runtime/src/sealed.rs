@@ -1,17 +1,19 @@
-//! Secrets in what people want done: they are needed to do it, and must not be recorded.
+//! Secrets in what people want done: they are needed to do it, and must not be recorded. And the one door that the
+//! words of events pass before they are appended.
 //!
 //! Before a run is recorded its commands, variables and prompts are **sealed**: the privacy guard takes the secrets
 //! out. What stood there is kept in this process's memory alone, and put back when an attempt begins. Whoever
 //! goes on with the run after us reads the pipeline's file again and seals it anew; what came from no file
 //! cannot be run again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use co_engine::RunState;
 use co_model::{
-    AgentStage, Command, CommandLine, Envelope, McpStage, Pipeline, PipelineId, Prompt, RunSettings, Stage,
-    StageId, StageWork,
+    Actor, AgentStage, AttemptExit, AttemptReport, Command, CommandLine, Envelope, Event, FailureReason,
+    McpStage, Pipeline, PipelineId, Prompt, RunOutcome, RunSettings, Stage, StageId, StageOutcome, StageWork,
 };
 use co_privacy::Guard;
 
@@ -46,10 +48,13 @@ impl Sealed {
                 *value = guard.redact_variable(name, value).into_owned();
             }
             clean(guard, &mut recorded.title);
+            recorded.summary_hint.iter_mut().for_each(|text| clean(guard, text));
             if recorded == *stage {
                 continue;
             }
-            recorded.sealed = recorded.work != stage.work || recorded.env != stage.env;
+            // What a gate asks is only shown: nothing of it has to be put back.
+            let is_run = !matches!(stage.work, StageWork::Gate(_));
+            recorded.sealed = (is_run && recorded.work != stage.work) || recorded.env != stage.env;
             let original = std::mem::replace(stage, recorded);
             if stage.sealed {
                 let kept = Kept { recorded: stage.clone(), original };
@@ -61,6 +66,7 @@ impl Sealed {
 
     /// Takes the secrets out of what a task is.
     pub(crate) fn seal_settings(&self, guard: &Guard, settings: &mut RunSettings) {
+        settings.actor.iter_mut().for_each(|actor| clean_actor(guard, actor));
         let Some(description) = &mut settings.description else { return };
         let original = description.clone();
         clean(guard, description);
@@ -96,6 +102,7 @@ impl Sealed {
 /// Takes the secrets out of what a person tells a run. It is stored for whoever owns the run, so they are gone.
 pub(crate) fn envelope(guard: &Guard, envelope: &Envelope) -> Envelope {
     let mut envelope = envelope.clone();
+    clean_actor(guard, &mut envelope.actor);
     match &mut envelope.command {
         Command::Cancel { reason: Some(text) } | Command::Answer { reason: Some(text), .. } => {
             clean(guard, text);
@@ -104,6 +111,95 @@ pub(crate) fn envelope(guard: &Guard, envelope: &Envelope) -> Envelope {
         Command::Steer { message, .. } => clean(guard, message),
     }
     envelope
+}
+
+/// Takes the secrets out of the words in events: reasons, errors, what people and agents say. Nothing is appended
+/// that has not passed here, whoever wrote those words. What is to be done was sealed before.
+pub(crate) fn events<'e>(guard: &Guard, events: &'e [Event]) -> Cow<'e, [Event]> {
+    let mut clean = Cow::Borrowed(events);
+    for (index, event) in events.iter().enumerate() {
+        let mut seen = event.clone();
+        clean_event(guard, &mut seen);
+        if seen != *event {
+            clean.to_mut()[index] = seen;
+        }
+    }
+    clean
+}
+
+fn clean_event(guard: &Guard, event: &mut Event) {
+    let text = |text: &mut String| clean(guard, text);
+    let some = |text: &mut Option<String>| text.iter_mut().for_each(|text| clean(guard, text));
+    let actor = |actor: &mut Actor| clean_actor(guard, actor);
+    match event {
+        Event::CallRequested(request) => some(&mut request.reason),
+        Event::CallDecided { decision, .. } => {
+            some(&mut decision.reason);
+            decision.actor.iter_mut().for_each(actor);
+        }
+        Event::CallStarted { weaker, .. } => some(weaker),
+        Event::CallFinished { outcome, .. } => some(&mut outcome.detail),
+        Event::AttemptFinished { report, .. } => clean_report(guard, report),
+        Event::QuestionAsked { message, .. } => text(message),
+        Event::QuestionAnswered { actor: by, reason, .. } | Event::CancelRequested { actor: by, reason } => {
+            actor(by);
+            some(reason);
+        }
+        Event::SteerAccepted { message, actor: by, .. } => {
+            text(message);
+            actor(by);
+        }
+        Event::ChildRunFinished { outcome, .. } | Event::RunFinished { outcome } => match outcome {
+            RunOutcome::Cancelled { detail } => text(detail),
+            // What programs read of a failure is made of ids and fixed words.
+            RunOutcome::Failed { .. } | RunOutcome::Succeeded => {}
+        },
+        Event::RunInterrupted { detail }
+        | Event::StageFinished {
+            outcome:
+                StageOutcome::Failed {
+                    reason:
+                        FailureReason::NotStarted(detail)
+                        | FailureReason::NotRecorded(detail)
+                        | FailureReason::Refused(detail)
+                        | FailureReason::InvalidSelection(detail),
+                    ..
+                },
+            ..
+        } => text(detail),
+        Event::Judged(judgement) => judgement.reasons.iter_mut().for_each(text),
+        Event::ResumeAccepted { actor: by, reason, .. } => {
+            actor(by);
+            text(reason);
+        }
+        Event::ResumeBlocked { actor: by, reason, detail } => {
+            actor(by);
+            text(reason);
+            text(detail);
+        }
+        Event::CommandRefused { actor: by, detail, .. } => {
+            actor(by);
+            text(detail);
+        }
+        // Ids, numbers, times, and what was sealed when it was asked for.
+        _ => {}
+    }
+}
+
+fn clean_report(guard: &Guard, report: &mut AttemptReport) {
+    if let AttemptExit::NotStarted { reason } | AttemptExit::NotRecorded { reason } = &mut report.exit {
+        clean(guard, reason);
+    }
+    clean(guard, &mut report.summary);
+    report.objection.iter_mut().for_each(|text| clean(guard, text));
+    if let Some(agent) = &mut report.agent {
+        agent.last_message.iter_mut().for_each(|text| clean(guard, text));
+        agent.warnings.iter_mut().for_each(|text| clean(guard, text));
+        if let Some(failure) = &mut agent.failure {
+            clean(guard, &mut failure.message);
+            failure.hint.iter_mut().for_each(|text| clean(guard, text));
+        }
+    }
 }
 
 /// A pipeline as it may be shown.
@@ -117,19 +213,29 @@ fn seal_work(guard: &Guard, work: &mut StageWork) {
     match work {
         StageWork::Command(CommandLine::Shell(text)) => clean(guard, text),
         StageWork::Command(CommandLine::Argv(argv)) => *argv = guard.redact_argv(argv),
-        StageWork::Agent(AgentStage { prompt, arguments, .. }) => {
+        StageWork::Agent(AgentStage { agent, prompt, arguments, .. }) => {
+            // After `acp:` stands a whole command line.
+            clean(guard, agent);
             if let Prompt::Text(text) = prompt {
                 clean(guard, text);
             }
             *arguments = guard.redact_argv(arguments);
         }
         StageWork::Mcp(McpStage { arguments, .. }) => clean(guard, arguments),
-        StageWork::Gate(_) | StageWork::Pipeline(_) => {}
+        StageWork::Gate(gate) => clean(guard, &mut gate.message),
+        StageWork::Pipeline(_) => {}
+    }
+}
+
+/// Takes the secrets out of a name that somebody goes by.
+pub(crate) fn clean_actor(guard: &Guard, actor: &mut Actor) {
+    if let Cow::Owned(clean) = guard.redact_text(actor.as_str()) {
+        *actor = Actor::new(&clean);
     }
 }
 
 fn clean(guard: &Guard, text: &mut String) {
-    if let std::borrow::Cow::Owned(clean) = guard.redact_text(text) {
+    if let Cow::Owned(clean) = guard.redact_text(text) {
         *text = clean;
     }
 }

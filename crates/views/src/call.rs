@@ -1,5 +1,7 @@
 //! Tool calls as documents show them: what was wanted, what was decided, which sandbox held.
 
+use std::collections::BTreeMap;
+
 use co_engine::{CallCounts, DecidedCall, OpenQuestion, RunState, SandboxUse, shown};
 use co_model::{
     CallDecision, CallOrigin, CallOutcome, CallRequest, CallStatus, Grant, NetworkAccess, SandboxMode,
@@ -128,7 +130,7 @@ impl From<&ToolPolicy> for PolicyView {
 pub struct CallRequestView {
     /// `command`, `patch`, `mcp` or `other`.
     pub tool: String,
-    /// What is wanted, in a line or a few. Untrusted text.
+    /// What is wanted, in one line: breaks and other signs that hide stand written out. Untrusted text.
     pub shown: String,
     /// The program and its arguments, for a command.
     pub argv: Option<Vec<String>>,
@@ -142,6 +144,8 @@ pub struct CallRequestView {
     pub cwd: String,
     /// Whether on a terminal.
     pub tty: bool,
+    /// The variables that it sets itself, without secrets. What it inherits is not among them.
+    pub env: BTreeMap<String, String>,
     /// In which sandbox.
     pub sandbox: SandboxView,
     /// Whether it asks to leave that sandbox.
@@ -175,6 +179,7 @@ impl From<&CallRequest> for CallRequestView {
             origin_id,
             cwd: request.cwd.clone(),
             tty: request.tty,
+            env: request.env.clone(),
             sandbox: SandboxView::from(&request.sandbox),
             escalated: request.escalated,
             reason: request.reason.clone(),
@@ -336,8 +341,11 @@ pub struct GrantView {
     pub grant_id: String,
     /// SHA-256 over everything that was shown.
     pub key: String,
-    /// What was shown, shortened. Untrusted text.
+    /// What was shown, in one line, shortened. Untrusted text.
     pub shown: String,
+    /// What it is bound to, where one consent is shown alone and its run is known; else left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<CallRequestView>,
     /// How far it reaches.
     pub scope: GrantScopeWord,
     /// The task it was given in.
@@ -348,6 +356,8 @@ pub struct GrantView {
     pub session: Option<String>,
     /// Who gave it.
     pub actor: String,
+    /// Whose runs it serves beyond the one it was given in; null for everybody's.
+    pub starter: Option<String>,
     /// When.
     pub given_at: Time,
     /// Not after this instant.
@@ -366,11 +376,13 @@ impl From<&Grant> for GrantView {
             grant_id: grant.id.to_string(),
             key: grant.key.clone(),
             shown: grant.shown.clone(),
+            request: None,
             scope: grant.scope.into(),
             task_id: grant.task.to_string(),
             run_id: grant.run.to_string(),
             session: grant.session.clone(),
             actor: grant.actor.to_string(),
+            starter: grant.starter.as_ref().map(ToString::to_string),
             given_at: grant.given_at.into(),
             expires_at: grant.expires_at.map(Time::from),
             uses_left: grant.uses_left,

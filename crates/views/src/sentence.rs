@@ -254,23 +254,15 @@ pub(crate) fn limit(after_ms: u64) -> String {
 pub fn command_text(line: &CommandLine) -> String {
     match line {
         CommandLine::Shell(line) => line.clone(),
-        CommandLine::Argv(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        CommandLine::Argv(words) => {
+            words.iter().map(|word| co_model::quoted(word)).collect::<Vec<_>>().join(" ")
+        }
     }
 }
 
 /// The tool of a stage and what it is given, in one line.
 pub fn tool_text(work: &McpStage) -> String {
     format!("{}/{} {}", work.server, work.tool, work.arguments)
-}
-
-/// Quotes a word for a POSIX shell, where it needs quotes.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 fn capitalized(text: &str) -> String {

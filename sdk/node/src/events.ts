@@ -211,6 +211,8 @@ export interface CallRequestView {
   argv: Array<string> | null;
   /** Where. */
   cwd: string;
+  /** The variables that it sets itself, without secrets. What it inherits is not among them. */
+  env: Record<string, unknown>;
   /** Whether it asks to leave that sandbox. */
   escalated: boolean;
   /** The files, for a patch. */
@@ -225,7 +227,7 @@ export interface CallRequestView {
   sandbox: SandboxView;
   /** Whether a secret was taken out of it: a consent to it reaches no further than this once. */
   sealed: boolean;
-  /** What is wanted, in a line or a few. Untrusted text. */
+  /** What is wanted, in one line: breaks and other signs that hide stand written out. Untrusted text. */
   shown: string;
   /** `command`, `patch`, `mcp` or `other`. */
   tool: string;

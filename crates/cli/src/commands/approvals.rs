@@ -3,11 +3,13 @@
 #![expect(clippy::needless_for_each, reason = "read as one sentence, these say more")]
 
 use co_log::GrantFilter;
-use co_model::{Grant, GrantId, RunId};
-use co_views::{GrantView, open_questions, to_json};
+use co_model::{Grant, GrantId, RunId, visible};
+use co_runtime::Orchestrator;
+use co_views::{CallRequestView, GrantView, open_questions, to_json};
 use serde_json::json;
 
 use crate::args::Format;
+use crate::bound::lines_of;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{Data, harmless};
@@ -40,6 +42,9 @@ pub(crate) fn questions(context: &Context, run: Option<&RunId>) -> Result<Exit, 
                 let call =
                     question.call_id.as_deref().map(|call| format!(" --call '{call}'")).unwrap_or_default();
                 data.line(&format!("{}  {}", question.stage_id, harmless(&question.message)));
+                if let Some(request) = &question.request {
+                    data.bytes(lines_of(request).as_bytes());
+                }
                 data.line(&format!("  open until {}", question.expires_at));
                 let stage = &question.stage_id;
                 data.line(&format!("  codex-orchestrator answer --run {run} --stage {stage}{call} yes|no"));
@@ -80,17 +85,17 @@ pub(crate) fn list(context: &Context, arguments: &ListArguments) -> Result<Exit,
 /// Prints one consent with everything it is bound to.
 pub(crate) fn show(context: &Context, id: &str) -> Result<Exit, CliError> {
     let filter = GrantFilter { grant: Some(GrantId(id.to_owned())), ..GrantFilter::default() };
-    let grant = context.existing()?.grants(&filter)?.pop().ok_or_else(|| unknown(id))?;
-    print_one(context, &grant);
-    Ok(Exit::Done)
+    let orchestrator = context.existing()?;
+    let grant = orchestrator.grants(&filter)?.pop().ok_or_else(|| unknown(id))?;
+    print_one(context, &orchestrator, &grant)
 }
 
 /// Takes a consent back. What is running goes on; the next call asks again.
 pub(crate) fn revoke(context: &Context, id: &str) -> Result<Exit, CliError> {
     let actor = context.settings.actor.value.clone();
-    let revoked = context.existing()?.revoke(&GrantId(id.to_owned()), actor)?;
-    print_one(context, &revoked.ok_or_else(|| unknown(id))?);
-    Ok(Exit::Done)
+    let orchestrator = context.existing()?;
+    let revoked = orchestrator.revoke(&GrantId(id.to_owned()), actor)?.ok_or_else(|| unknown(id))?;
+    print_one(context, &orchestrator, &revoked)
 }
 
 /// Writes every consent as one JSON object a line, oldest first: for auditors.
@@ -104,13 +109,25 @@ pub(crate) fn export(context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn print_one(context: &Context, grant: &Grant) {
+fn print_one(context: &Context, orchestrator: &Orchestrator, grant: &Grant) -> Result<Exit, CliError> {
+    let request = orchestrator.request_of(grant)?;
+    let request = request.as_ref().map(CallRequestView::from);
     let mut data = Data::exact();
     match context.format {
         Format::Text => {
             data.line(&line(grant));
+            if let Some(request) = &request {
+                data.bytes(lines_of(request).as_bytes());
+                for file in &request.files {
+                    data.line(&format!("  file     {}", visible(&file.path)));
+                }
+            }
             data.line(&format!("  key      {}", grant.key));
+            data.line(&format!("  task     {}", grant.task));
             data.line(&format!("  run      {}", grant.run));
+            if let Some(starter) = &grant.starter {
+                data.line(&format!("  serves   {}", visible(starter.as_str())));
+            }
             if let Some(session) = &grant.session {
                 data.line(&format!("  session  {}", harmless(session)));
             }
@@ -121,9 +138,13 @@ fn print_one(context: &Context, grant: &Grant) {
                 data.line(&format!("  revoked  {} by {}", revoked.at, harmless(revoked.actor.as_str())));
             }
         }
-        Format::Json | Format::Jsonl => data.line(to_json(&GrantView::from(grant)).trim_end()),
+        Format::Json | Format::Jsonl => {
+            let view = GrantView { request, ..GrantView::from(grant) };
+            data.line(to_json(&view).trim_end());
+        }
     }
     data.flush();
+    Ok(Exit::Done)
 }
 
 fn line(grant: &Grant) -> String {
@@ -132,7 +153,7 @@ fn line(grant: &Grant) -> String {
         (None, Some(0)) => "used up",
         _ => "good",
     };
-    let shown = harmless(grant.shown.lines().next().unwrap_or_default());
+    let shown = harmless(&grant.shown);
     let (id, scope, actor) = (&grant.id, grant.scope.as_str(), harmless(grant.actor.as_str()));
     format!("{id}  {scope}  {state}  {actor}  {}  {shown}", grant.given_at)
 }

@@ -34,6 +34,7 @@ impl Agent {
             cwd: "/repository".to_owned(),
             tty: false,
             sandbox: SandboxPolicy::FULL_ACCESS,
+            env: std::collections::BTreeMap::new(),
             escalated: false,
             reason: None,
             sealed: false,

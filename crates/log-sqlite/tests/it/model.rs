@@ -398,6 +398,7 @@ fn any_grant() -> impl Strategy<Value = Grant> {
             run: run(given_in),
             session: None,
             actor: Actor::new("ann"),
+            starter: None,
             given_at: instant(given_at),
             expires_at: None,
             uses_left,

@@ -78,6 +78,7 @@ pub(super) fn grant(name: &str, key: &str, uses: Option<u32>) -> Grant {
         run: run(1),
         session: None,
         actor: Actor::new("someone"),
+        starter: None,
         given_at: at(5),
         expires_at: Some(at(9_000)),
         uses_left: uses,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the ids are written right here")]
 
+use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
@@ -377,8 +378,16 @@ fn calls() -> Vec<(String, Event)> {
             sandbox: sandbox(),
             escalated: true,
             reason: text("the sandbox stopped attempt 1"),
+            env: BTreeMap::new(),
             sealed: false,
         }))
+    };
+    let with_variables = |event: Event| match event {
+        Event::CallRequested(request) => {
+            let env = BTreeMap::from([("PATH".to_owned(), "/opt/bin:/bin".to_owned())]);
+            Event::CallRequested(Box::new(CallRequest { env, ..*request }))
+        }
+        other => other,
     };
     let change = FileChange { path: "src/lib.rs".to_owned(), kind: ChangeKind::Update };
     let agent = || CallOrigin::Agent("item_3".to_owned());
@@ -409,6 +418,10 @@ fn calls() -> Vec<(String, Event)> {
         |layers, weaker| Event::CallStarted { stage: stage("build"), call: call(1), layers, weaker };
     [
         ("call_requested", request(ToolUse::Command { argv: texts(&["cargo", "test"]) }, CallOrigin::Stage)),
+        (
+            "call_requested.variables",
+            with_variables(request(ToolUse::Command { argv: texts(&["deploy"]) }, CallOrigin::Stage)),
+        ),
         (
             "call_requested.patch",
             request(

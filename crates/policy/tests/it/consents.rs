@@ -28,6 +28,7 @@ fn grant(key: &str, scope: GrantScope) -> Grant {
         run: run("run-1"),
         session: Some("session-1".to_owned()),
         actor: Actor::new("somebody"),
+        starter: None,
         given_at: Timestamp::from_millis(1),
         expires_at: None,
         uses_left: (scope == GrantScope::Once).then_some(1),
@@ -42,7 +43,7 @@ const SCOPES: [GrantScope; 5] =
 fn check(expected: [bool; 5], run_id: &str, task_id: &str, session: Option<&str>) {
     let keys = key(&command(words(&["ls"])));
     let (run, task) = (run(run_id), task(task_id));
-    let context = Context { now: NOW, run: &run, task: &task, session };
+    let context = Context { now: NOW, run: &run, task: &task, session, starter: None };
     let got = SCOPES.map(|scope| covers(&grant(&keys.as_slice()[0], scope), &keys, &context));
     assert_eq!(got, expected, "{run_id} {task_id} {session:?}");
 }
@@ -61,7 +62,7 @@ fn scopes_reach_as_far_as_they_say() {
 fn expired_used_up_and_revoked_consents_cover_nothing() {
     let keys = key(&command(words(&["ls"])));
     let (run, task) = (run("run-1"), task("task-1"));
-    let context = Context { now: NOW, run: &run, task: &task, session: Some("session-1") };
+    let context = Context { now: NOW, run: &run, task: &task, session: Some("session-1"), starter: None };
     for scope in SCOPES {
         let good = grant(&keys.as_slice()[0], scope);
         let check = |grant: Grant| covers(&grant, &keys, &context);
@@ -89,7 +90,7 @@ fn patch(files: &[(&str, &str)]) -> ToolUse {
 #[test]
 fn a_patch_is_covered_when_every_file_is() {
     let (run, task) = (run("run-1"), task("task-1"));
-    let context = Context { now: NOW, run: &run, task: &task, session: None };
+    let context = Context { now: NOW, run: &run, task: &task, session: None, starter: None };
     let both = key(&call(patch(&[("a", "1"), ("b", "2")])));
     let mut index: GrantIndex = [grant(&both.as_slice()[0], GrantScope::Run)].into_iter().collect();
     assert!(index.find(&both, &context).is_none());
@@ -107,7 +108,7 @@ fn a_patch_is_covered_when_every_file_is() {
 #[test]
 fn the_narrowest_consent_is_used_first_and_replaced_by_id() {
     let (run, task) = (run("run-1"), task("task-1"));
-    let context = Context { now: NOW, run: &run, task: &task, session: None };
+    let context = Context { now: NOW, run: &run, task: &task, session: None, starter: None };
     let keys = key(&command(words(&["ls"])));
     let key = &keys.as_slice()[0];
     let mut index = GrantIndex::default();
@@ -123,7 +124,7 @@ fn the_narrowest_consent_is_used_first_and_replaced_by_id() {
 #[test]
 fn one_changed_byte_asks_again() {
     let (run, task) = (run("run-1"), task("task-1"));
-    let context = Context { now: NOW, run: &run, task: &task, session: None };
+    let context = Context { now: NOW, run: &run, task: &task, session: None, starter: None };
     let shown = "cargo test -p co-policy && git push origin main";
     let index: GrantIndex =
         [grant(&key(&command(script(shown))).as_slice()[0], GrantScope::Run)].into_iter().collect();
@@ -144,11 +145,30 @@ fn one_changed_byte_asks_again() {
 #[test]
 fn ten_thousand_consents_are_looked_up_at_once() {
     let (run, task) = (run("run-1"), task("task-1"));
-    let context = Context { now: NOW, run: &run, task: &task, session: None };
+    let context = Context { now: NOW, run: &run, task: &task, session: None, starter: None };
     let keys: Vec<_> = (0..10_000).map(|n| key(&command(words(&["make", &n.to_string()])))).collect();
     let index: GrantIndex = keys.iter().map(|keys| grant(&keys.as_slice()[0], GrantScope::Run)).collect();
     let started = std::time::Instant::now();
     assert!(keys.iter().all(|keys| index.find(keys, &context).is_some()));
     // A look-up that went through all of them would take minutes here.
     assert!(started.elapsed().as_secs() < 10);
+}
+
+#[test]
+fn beyond_its_run_a_consent_serves_the_runs_of_one_person() {
+    let keys = key(&command(words(&["ls"])));
+    let (ann, bob) = (Actor::new("ann"), Actor::new("bob"));
+    let (run, task) = (run("run-1"), task("task-1"));
+    let serves = |starter: Option<&Actor>, by: Option<&Actor>| {
+        let context = Context { now: NOW, run: &run, task: &task, session: Some("session-1"), starter: by };
+        SCOPES.map(|scope| {
+            let grant = Grant { starter: starter.cloned(), ..grant(&keys.as_slice()[0], scope) };
+            covers(&grant, &keys, &context)
+        })
+    };
+    assert_eq!(serves(Some(&ann), Some(&ann)), [true; 5]);
+    assert_eq!(serves(None, Some(&bob)), [true; 5], "of an old one nobody knows whose it is");
+    for by in [Some(&bob), None] {
+        assert_eq!(serves(Some(&ann), by), [true, true, false, false, false]);
+    }
 }

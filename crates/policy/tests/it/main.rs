@@ -9,6 +9,8 @@ mod narrowing;
 mod requirements;
 mod rules;
 
+use std::collections::BTreeMap;
+
 use co_model::{
     CallId, CallOrigin, CallRequest, PrefixRule, RuleDecision, SandboxMode, SandboxPolicy, StageId,
     ToolPolicy, ToolUse,
@@ -33,6 +35,7 @@ pub(crate) fn call(tool: ToolUse) -> CallRequest {
         cwd: "/work".to_owned(),
         tty: false,
         sandbox: SandboxPolicy::of(SandboxMode::WorkspaceWrite),
+        env: BTreeMap::new(),
         escalated: false,
         reason: None,
         sealed: false,

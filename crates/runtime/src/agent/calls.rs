@@ -1,6 +1,6 @@
 //! What an agent does and asks for, told to the owner of its run as calls, in bounded number.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use co_agents::{AgentObservation, ConsentRequest};
 use co_engine::Input;
@@ -92,6 +92,8 @@ impl<'a> Calls<'a> {
             cwd: request.cwd.unwrap_or_else(|| self.cwd.clone()),
             tty: false,
             sandbox: self.sandbox.clone(),
+            // The owner knows what the stage sets.
+            env: BTreeMap::new(),
             escalated: request.escalated,
             reason: request.reason,
             sealed,

@@ -26,6 +26,7 @@ fn grant(state: &RunState, now: Timestamp) -> Grant {
         run: state.run().clone(),
         session: None,
         actor: Actor::new("ada"),
+        starter: None,
         given_at: now,
         expires_at: Some(now),
         uses_left: Some(1),

@@ -225,6 +225,8 @@ class CallRequestView(TypedDict):
     argv: "Union[list[str], None]"
     # Where.
     cwd: "str"
+    # The variables that it sets itself, without secrets. What it inherits is not among them.
+    env: "dict[str, Any]"
     # Whether it asks to leave that sandbox.
     escalated: "bool"
     # The files, for a patch.
@@ -239,7 +241,7 @@ class CallRequestView(TypedDict):
     sandbox: "SandboxView"
     # Whether a secret was taken out of it: a consent to it reaches no further than this once.
     sealed: "bool"
-    # What is wanted, in a line or a few. Untrusted text.
+    # What is wanted, in one line: breaks and other signs that hide stand written out. Untrusted text.
     shown: "str"
     # `command`, `patch`, `mcp` or `other`.
     tool: "str"

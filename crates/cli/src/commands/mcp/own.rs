@@ -12,6 +12,7 @@ use co_mcp::{Errand, Receipt, Refusal, StartErrand};
 use co_model::{
     CommandLine, EventSeq, Pipeline, PipelineId, PipelineSource, RunId, Stage, StageId, StageWork,
 };
+use co_privacy::Guard;
 use co_process::Spawner;
 use co_runtime::{Orchestrator, ResumeRequest, RunHandle, StartRequest, TokenOffer};
 use indexmap::{IndexMap, IndexSet};
@@ -26,6 +27,7 @@ use crate::error::{CliError, Exit};
 use crate::fork_spawner;
 use crate::output::{Data, Notes};
 use crate::policy::{self, PolicyOptions};
+use crate::privacy;
 use crate::signals::listen_for_signals;
 use crate::telemetry::TelemetryOptions;
 
@@ -197,7 +199,8 @@ fn start_request(context: &Context, errand: &StartErrand) -> Result<StartRequest
     };
     if !errand.commands.is_empty() {
         let timeout = errand.timeout_seconds.map(Duration::from_secs);
-        let pipeline = session(&errand.commands, timeout).map_err(|error| usage(&error))?;
+        let pipeline =
+            session(&privacy::guard(context)?, &errand.commands, timeout).map_err(|error| usage(&error))?;
         return start::request(context, pipeline, IndexMap::new(), &arguments);
     }
     let loaded = context.pipelines()?;
@@ -232,10 +235,15 @@ fn resume_request(
 }
 
 /// The commands of a session as a pipeline: one after the other, until one fails.
-fn session(commands: &[String], timeout: Option<Duration>) -> Result<Pipeline, co_model::IdError> {
+fn session(
+    guard: &Guard,
+    commands: &[String],
+    timeout: Option<Duration>,
+) -> Result<Pipeline, co_model::IdError> {
     let mut ids = IndexSet::new();
     for command in commands {
-        let stem = stem(command);
+        // Ids are recorded as they are, and name files.
+        let stem = stem(&guard.redact_text(command));
         let same = (2..).map(|number| format!("{stem}-{number}"));
         let id = std::iter::once(stem.clone()).chain(same).find(|id| !ids.contains(id));
         ids.extend(id);
@@ -295,19 +303,32 @@ fn follow(context: &Context, orchestrator: &Orchestrator, handle: RunHandle) -> 
 
 #[cfg(test)]
 mod tests {
+    use co_privacy::GuardSettings;
+
     use super::*;
+
+    fn guard() -> Guard {
+        Guard::new(&GuardSettings::default()).unwrap()
+    }
+
+    #[test]
+    fn no_secret_becomes_part_of_an_id() {
+        let commands = ["curl --password=hunter22correct http://h".to_owned()];
+        let pipeline = session(&guard(), &commands, None).unwrap();
+        assert!(!pipeline.stages[0].id.as_str().contains("hunter22"), "{}", pipeline.stages[0].id);
+    }
 
     #[test]
     fn commands_become_stages_with_ids_of_their_own() {
         let commands =
             ["npm run build", "npm run build", "!!!", "nul", "é", "npm  run-build 2"].map(str::to_owned);
-        let pipeline = session(&commands, None).unwrap();
+        let pipeline = session(&guard(), &commands, None).unwrap();
         let ids: Vec<&str> = pipeline.stages.iter().map(|stage| stage.id.as_str()).collect();
         assert_eq!(
             ids,
             ["npm-run-build", "npm-run-build-2", "command", "command-nul", "command-2", "npm-run-build-2-2"]
         );
-        let long = session(&["x".repeat(5_000)], None).unwrap();
+        let long = session(&guard(), &["x".repeat(5_000)], None).unwrap();
         assert_eq!(long.stages[0].id.as_str().len(), LONGEST_STEM);
     }
 }

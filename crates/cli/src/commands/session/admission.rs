@@ -1,5 +1,7 @@
 //! Whether the user's policy lets something be done in a session.
 
+use std::collections::BTreeMap;
+
 use co_model::{CallId, CallOrigin, CallRequest, SandboxPolicy, StageId, ToolPolicy, ToolUse};
 use co_policy::{Declared, Requirement, SandboxChoice, requirement};
 
@@ -60,6 +62,7 @@ pub(crate) fn admit(policy: &ToolPolicy, wanted: Wanted<'_>) -> Result<Admitted,
         cwd: wanted.cwd,
         tty: wanted.tty,
         sandbox: policy.sandbox.clone().unwrap_or(SandboxPolicy::FULL_ACCESS),
+        env: BTreeMap::new(),
         escalated: false,
         reason: None,
         sealed: false,

@@ -1,5 +1,7 @@
 //! Questions, and what an answer is worth later.
 
+use std::process::Stdio;
+
 use super::{answer, asking, calls, question, started};
 use crate::commands::{Workshop, stage};
 
@@ -112,4 +114,107 @@ fn another_task_asks_for_itself() {
     assert!(child.wait().unwrap().success());
     let ended = project.run(&["start", "--task", "other", "--question-expires", "50ms"]).expect(11);
     assert!(ended.stderr.contains("echo x >> shipped"), "{ended:?}");
+}
+
+#[test]
+fn what_is_agreed_to_is_shown_whole_wherever_it_is_asked_and_listed() {
+    let command = "echo fine #\nrm -f precious \u{202e}\u{200b}";
+    let project = Workshop::bare();
+    let stages = serde_json::json!([
+        { "id": "ship", "command": command, "approval": "required", "sandbox": "danger-full-access", "tty": true }
+    ]);
+    project.write_stages(&stages.to_string());
+    let child = project.command(&["start"]).stderr(Stdio::piped()).spawn().unwrap();
+    let run = crate::support::wait_for("the run", || super::newest(&project));
+    let asked = question(&project, &run);
+    let shown = r"echo fine #\nrm -f precious \u{202e}\u{200b}";
+    assert_eq!(asked["message"], format!("Run: {shown}"), "{asked:#}");
+    assert_eq!(asked["request"]["argv"][2], command, "{asked:#}");
+    let questions = project.run(&["approvals", "questions", "--run", &run]).expect(0).stdout;
+    let folder = project.root().canonicalize().unwrap();
+    let place = format!("  in       {}\n", folder.display());
+    let sandbox = "  sandbox  danger-full-access, network on\n  terminal yes\n";
+    let bound = format!("{place}{sandbox}  argument /bin/sh\n  argument -c\n  argument {shown}\n");
+    assert!(questions.starts_with(&format!("ship  Run: {shown}\n{bound}")), "{questions}");
+    answer(&project, &run, &["yes", "--scope", "always"]);
+    let told = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&told.stderr);
+    assert!(told.contains(shown) && told.contains("approvals questions --run"), "{told}");
+
+    let listed = project.run(&["approvals", "list", "--all"]).expect(0).stdout;
+    assert!(listed.contains(shown), "{listed}");
+    let id = listed.split_whitespace().next().unwrap();
+    let one = project.run(&["approvals", "show", id]).expect(0).stdout;
+    assert!(one.contains(&bound) && one.contains("  task     local\n"), "{one}");
+    let one = project.run(&["approvals", "show", id, "--json"]).expect(0).json();
+    assert_eq!(one["request"]["argv"][2], command, "{one:#}");
+}
+
+#[test]
+fn a_long_command_is_cut_visibly_and_shown_whole_below() {
+    let long = format!("true {} && rm -f precious", "x".repeat(3_000));
+    let project = Workshop::with_stages(&asking(&[("ship", &long)]));
+    let (mut child, run) = started(&project, &["start"]);
+    question(&project, &run);
+    let questions = project.run(&["approvals", "questions", "--run", &run]).expect(0).stdout;
+    let (line, rest) = questions.split_once('\n').unwrap();
+    assert!(line.ends_with("x… [1023 more characters]"), "{line}");
+    assert!(rest.contains(&format!("  argument {long}\n")), "{rest}");
+    answer(&project, &run, &["no"]);
+    assert_eq!(child.wait().unwrap().code(), Some(11));
+}
+
+#[test]
+fn a_consent_is_bound_to_the_variables_that_a_stage_sets() {
+    let project = Workshop::bare();
+    let with = |path: &str| {
+        let stage = serde_json::json!({ "id": "ship", "command": "echo x >> shipped", "approval": "required", "env": { "KIND": path } });
+        project.write_stages(&serde_json::json!([stage]).to_string());
+    };
+    with("good");
+    let (mut child, run) = started(&project, &["start"]);
+    let asked = question(&project, &run);
+    assert_eq!(asked["message"], "[with KIND=good] Run: echo x >> shipped", "{asked:#}");
+    assert_eq!(asked["request"]["env"]["KIND"], "good", "{asked:#}");
+    answer(&project, &run, &["yes", "--scope", "always"]);
+    assert!(child.wait().unwrap().success());
+    project.run(&["start"]).expect(0);
+    let listed = project.run(&["approvals", "list", "--all"]).expect(0).stdout;
+    let one = project.run(&["approvals", "show", listed.split_whitespace().next().unwrap()]).expect(0);
+    assert!(one.stdout.contains("  variable KIND=good\n"), "{one:?}");
+
+    with("evil");
+    let ended = project.run(&["start", "--question-expires", "50ms"]).expect(11);
+    assert!(ended.stderr.contains("KIND=evil"), "{ended:?}");
+    assert_eq!(project.text("shipped").lines().count(), 2);
+}
+
+#[test]
+fn a_consent_serves_the_runs_of_whoever_started_the_one_it_was_given_in() {
+    let project = Workshop::with_stages(&asking(&[("ship", "echo x >> shipped")]));
+    let (mut child, run) = started(&project, &["start", "--actor", "ann"]);
+    question(&project, &run);
+    answer(&project, &run, &["yes", "--scope", "always", "--actor", "carl"]);
+    assert!(child.wait().unwrap().success());
+    project.run(&["start", "--actor", "ann"]).expect(0);
+    project.run(&["start", "--actor", "bob", "--question-expires", "50ms"]).expect(11);
+    assert_eq!(project.text("shipped").lines().count(), 2);
+}
+
+#[test]
+fn a_login_shell_is_another_call() {
+    let project = Workshop::bare();
+    let stages: Vec<_> = [("plain", "-c"), ("login", "-lc")]
+        .map(|(id, flag)| serde_json::json!({ "id": id, "command": ["bash", flag, "echo hi"], "approval": "required" }))
+        .into();
+    project.write_stages(&serde_json::json!(stages).to_string());
+    let (mut child, run) = started(&project, &["start"]);
+    question(&project, &run);
+    answer(&project, &run, &["--stage", "plain", "yes", "--scope", "always"]);
+    let asked = crate::support::wait_for("the second question", || {
+        Some(question(&project, &run)).filter(|asked| asked["stage_id"] == "login")
+    });
+    assert_eq!(asked["message"], "Run: bash -lc 'echo hi'");
+    answer(&project, &run, &["--stage", "login", "no"]);
+    assert_eq!(child.wait().unwrap().code(), Some(11));
 }

@@ -170,3 +170,35 @@ fn no_secret_of_ours_reaches_a_stage_and_settings_choose_the_rest() {
     assert!(!seen.contains("CORP_SECRET") && !seen.contains("NOTIFY_SECRET"), "{seen}");
     assert!(seen.contains("PLAIN=three") && seen.contains("ADDED=yes"), "{seen}");
 }
+
+#[test]
+fn the_words_of_errors_questions_and_names_hold_no_secret_either() {
+    let project = Workshop::bare();
+    let ended = project.run(&["exec", "-q", "--", &format!("GITHUB_TOKEN={KEY}"), "npm", "publish"]);
+    assert_ne!(ended.status.code(), Some(0));
+    assert!(!ended.stdout.contains(KEY) && !ended.stderr.contains(KEY), "{ended:?}");
+    let agent = format!("acp:sh -c 'echo {KEY}'");
+    let ended = project.run(&["exec", "--agent", &agent, "hi"]);
+    assert!(!ended.stdout.contains(KEY) && !ended.stderr.contains(KEY), "{ended:?}");
+    nothing_was_kept(&project, KEY);
+
+    let gate = serde_json::json!([{ "id": "ask", "kind": "gate", "message": format!("deploy with {KEY}?") }]);
+    project.write_stages(&gate.to_string());
+    let (mut child, run) = started(&project, &["start", "--actor", &format!("ann {KEY}")]);
+    let asked = question(&project, &run);
+    assert_eq!(asked["message"], "deploy with [redacted:github-token]?");
+    answer(&project, &run, &["yes", "--actor", &format!("bob {KEY}")]);
+    assert!(child.wait().unwrap().success());
+    nothing_was_kept(&project, KEY);
+    assert_eq!(project.manifest(&run)["actor"], "ann [redacted:github-token]");
+}
+
+#[test]
+fn an_agent_is_started_with_the_secret_that_its_command_line_holds() {
+    let project = Workshop::bare();
+    let agent = format!("acp:sh -c 'test {KEY} = \"$(cat ../key)\" && touch seen'");
+    std::fs::write(project.path("../key"), KEY).unwrap();
+    project.run(&["exec", "--agent", &agent, "hi"]);
+    assert!(project.path("seen").exists(), "the agent was not started as it was named");
+    nothing_was_kept(&project, KEY);
+}
