@@ -1,6 +1,6 @@
 //! Questions, and what an answer is worth later.
 
-use super::{answer, asking, calls, question, started};
+use super::{answer, asking, calls, codex_home, question, started};
 use crate::commands::{Workshop, stage};
 
 #[test]
@@ -112,4 +112,20 @@ fn another_task_asks_for_itself() {
     assert!(child.wait().unwrap().success());
     let ended = project.run(&["start", "--task", "other", "--question-expires", "50ms"]).expect(11);
     assert!(ended.stderr.contains("echo x >> shipped"), "{ended:?}");
+}
+
+#[test]
+fn what_was_killed_while_it_waited_goes_on_as_advised_once_it_is_answered() {
+    let mut project = Workshop::with_stages(r#"[{ "id": "one", "command": "true" }]"#);
+    let home = codex_home(&mut project);
+    std::fs::write(home.join("rules/default.rules"), r#"prefix_rule(pattern=["tee"], decision="prompt")"#)
+        .unwrap();
+    let (mut child, run) = started(&project, &["exec", "--", "tee", "made"]);
+    question(&project, &run);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    answer(&project, &run, &["yes"]);
+    project.run(&["resume", "--run", &run]).expect(0);
+    assert!(project.path("made").exists());
+    assert_eq!(project.manifest(&run)["status"], "succeeded");
 }
