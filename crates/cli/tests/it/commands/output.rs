@@ -99,7 +99,7 @@ fn output_that_cannot_be_written_is_no_success() {
         &["logs"],
         &["logs", "--raw"],
         &["approvals", "list", "--json"],
-        &["schema", "run"],
+        &["schema", "manifest"],
         &["completions", "bash"],
         &["--help"],
     ] {

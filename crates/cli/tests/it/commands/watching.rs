@@ -214,7 +214,7 @@ fn a_copy_that_may_only_be_read_can_be_looked_at() {
         (&["logs", "--events"], "run"),
         (&["approvals", "list", "--json"], "grants"),
         (&["approvals", "export"], ""),
-        (&["rebuild", "--check"], ""),
+        (&["rebuild", "--check", "--quiet"], ""),
     ] {
         let output = look(arguments);
         let stdout = String::from_utf8_lossy(&output.stdout);
