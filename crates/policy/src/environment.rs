@@ -45,7 +45,8 @@ pub fn without_ours(base: &[(OsString, OsString)]) -> impl Iterator<Item = &(OsS
     let has_otel = base.iter().any(|(name, _)| name == OTEL);
     base.iter().filter(move |(name, _)| {
         let is = |known: &&str| name == OsStr::new(known);
-        !OURS.iter().any(&is) && !(has_otel && OTEL_HEADERS.iter().any(is))
+        let is_ours = OURS.iter().any(&is) || (has_otel && OTEL_HEADERS.iter().any(&is));
+        !is_ours
     })
 }
 
