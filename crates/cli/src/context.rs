@@ -98,6 +98,11 @@ impl Context {
 
     /// Opens the runtime to run; the event log is made when there is none.
     pub(crate) fn running(&self, spawner: Option<Spawner>) -> Result<Orchestrator, CliError> {
+        let root = &self.layout.root;
+        if root.to_str().is_none() {
+            let message = format!("the repository `{}` is no UTF-8 and cannot be recorded", root.display());
+            return Err(CliError::new(Exit::Usage, message));
+        }
         self.orchestrator(OpenMode::Create, spawner)
     }
 
@@ -107,8 +112,17 @@ impl Context {
         spawner: Option<Spawner>,
         told: &TelemetryOptions,
     ) -> Result<Orchestrator, CliError> {
-        let observers = telemetry::resolve(self, told)?.observers;
-        Ok(self.running(spawner)?.told_to(observers))
+        self.told(self.running(spawner)?, told)
+    }
+
+    /// Adds whoever is told of the runs. What is wrong with their settings is a warning, so whoever reads the policy in
+    /// the same files, and stops there, does that first.
+    pub(crate) fn told(
+        &self,
+        orchestrator: Orchestrator,
+        told: &TelemetryOptions,
+    ) -> Result<Orchestrator, CliError> {
+        Ok(orchestrator.told_to(telemetry::resolve(self, told)?.observers))
     }
 
     fn orchestrator(&self, mode: OpenMode, spawner: Option<Spawner>) -> Result<Orchestrator, CliError> {

@@ -115,6 +115,10 @@ impl From<RuntimeError> for CliError {
             RuntimeError::UnknownRun(run) | RuntimeError::Log(LogError::UnknownRun(run)) => {
                 Self::unknown_run(run)
             }
+            // The log itself is sound, as far as anybody knows: it is the place that is not.
+            RuntimeError::Log(log @ LogError::Unusable { .. }) => {
+                Self::of(Exit::Setup, &error).with_log_hint(log)
+            }
             RuntimeError::Log(log) => Self::of(Exit::Log, &error).with_log_hint(log),
             RuntimeError::Replay { .. } => Self::of(Exit::Log, &error)
                 .hint("was the event log changed by hand? restore it from a backup"),
@@ -227,6 +231,7 @@ impl From<SelectError> for CliError {
 
 impl From<SettingsError> for CliError {
     fn from(error: SettingsError) -> Self {
-        Self::of(Exit::Usage, &error)
+        let is_unreadable = matches!(error, SettingsError::ReadUserFile { .. });
+        Self::of(if is_unreadable { Exit::Setup } else { Exit::Usage }, &error)
     }
 }

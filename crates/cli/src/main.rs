@@ -147,16 +147,18 @@ fn run(arguments: Arguments, spawner: Option<Spawner>, notes: Notes) -> Result<E
 
 fn by_itself(outcome: Result<u8, CliError>) -> ExitCode {
     match outcome {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => ended(code),
         Err(error) => failed(&error),
     }
 }
 
 fn usage(error: &clap::Error) -> ExitCode {
-    // A closed pipe is no failure.
-    drop(error.print());
+    let printed = error.print();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => code(Exit::Done),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            output::is_delivered(printed);
+            code(Exit::Done)
+        }
         _ => code(Exit::Usage),
     }
 }
@@ -167,5 +169,12 @@ fn failed(error: &CliError) -> ExitCode {
 }
 
 fn code(exit: Exit) -> ExitCode {
-    ExitCode::from(exit as u8)
+    ended(exit as u8)
+}
+
+/// The last word: nothing that succeeded otherwise is a success when its output is lost.
+fn ended(code: u8) -> ExitCode {
+    let Some(error) = output::undelivered() else { return ExitCode::from(code) };
+    output::complain(&format!("standard output cannot be written: {error}"), &[]);
+    ExitCode::from(if code == Exit::Done as u8 { Exit::Setup as u8 } else { code })
 }

@@ -1,14 +1,18 @@
 //! Standard output carries data and nothing else; everything for people's eyes goes to standard error.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use co_model::visible;
 use co_process::plain_text;
 use co_views::is_plain;
 
-/// Writes data to standard output. A reader that has gone away (`| head -1`) is no failure: from
-/// then on everything is dropped.
+/// Why standard output could not be written; what came after it was dropped.
+static FAILURE: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes data to standard output. A reader that has gone away (`| head -1`) is no failure, anything else is one that
+/// [`undelivered`] tells at the end: work that is under way goes on. From then on everything is dropped.
 pub(crate) struct Data {
     out: Box<dyn Write + Send>,
     closed: bool,
@@ -33,22 +37,44 @@ impl Data {
 
     /// Writes bytes.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        if !self.closed && self.out.write_all(bytes).is_err() {
-            self.closed = true;
+        if !self.closed {
+            let written = self.out.write_all(bytes);
+            self.closed = !is_delivered(written);
         }
     }
 
     /// Hands over what is buffered.
     pub(crate) fn flush(&mut self) {
-        if !self.closed && self.out.flush().is_err() {
-            self.closed = true;
+        if !self.closed {
+            let flushed = self.out.flush();
+            self.closed = !is_delivered(flushed);
         }
     }
 
-    /// Whether nobody reads any more.
+    /// Whether nobody takes what is written any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
+}
+
+/// Whether it was written. Remembers why not, unless the reader has gone.
+pub(crate) fn is_delivered(written: io::Result<()>) -> bool {
+    match written {
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                // The first one says it all.
+                drop(FAILURE.set(error));
+            }
+            false
+        }
+    }
+}
+
+/// Hands over what is still buffered; says why not all of standard output was written, if that is so.
+pub(crate) fn undelivered() -> Option<&'static io::Error> {
+    is_delivered(io::stdout().flush());
+    FAILURE.get()
 }
 
 /// Writes progress and notes to standard error, unless asked to be quiet.

@@ -44,6 +44,16 @@ pub(crate) struct PolicyOptions {
     /// A profile of the Codex settings
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
+    /// Which of these `exec --full-auto` stands for.
+    #[arg(skip)]
+    pub(crate) full_auto: FullAuto,
+}
+
+/// What is recorded as the word of `--full-auto`, not of the option itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FullAuto {
+    pub(crate) approval_policy: bool,
+    pub(crate) sandbox: bool,
 }
 
 /// What sandboxed commands may touch.
@@ -176,9 +186,12 @@ fn overrides(context: &Context, options: &PolicyOptions, settings: &CodexSetting
         let base = std::env::current_dir().unwrap_or_else(|_| context.layout.root.clone());
         Path::new(&base).join(path).to_string_lossy().into_owned()
     };
+    let flag = |implied: bool, own| if implied { "--full-auto" } else { own };
+    let approval_flag = flag(options.full_auto.approval_policy, "--approval-policy");
+    let sandbox_flag = flag(options.full_auto.sandbox, "--sandbox");
     Overrides {
-        approval: options.approval_policy.map(|value| said(value, direction, "--approval-policy")),
-        sandbox: options.sandbox.map(|mode| said(mode.into(), direction, "--sandbox")),
+        approval: options.approval_policy.map(|value| said(value, direction, approval_flag)),
+        sandbox: options.sandbox.map(|mode| said(mode.into(), direction, sandbox_flag)),
         network: network.map(|value| said(value, direction, "--network")),
         writable_roots: options
             .writable_root

@@ -24,7 +24,7 @@ pub(crate) fn guard(context: &Context) -> Result<Guard, CliError> {
         patterns.iter().map(pattern).collect()
     };
     let settings = GuardSettings {
-        mode: mode(context)?,
+        mode: mode(context)?.0,
         values: values.collect(),
         patterns: patterns(&settings.secret_patterns),
         allowed: patterns(&settings.allowed_patterns),
@@ -32,7 +32,8 @@ pub(crate) fn guard(context: &Context) -> Result<Guard, CliError> {
     Guard::new(&settings).map_err(|error| CliError::of(Exit::Setup, &error))
 }
 
-fn mode(context: &Context) -> Result<Mode, CliError> {
+/// What the guard does with what it finds, and who said so.
+pub(crate) fn mode(context: &Context) -> Result<(Mode, Source), CliError> {
     let setting = &context.settings.privacy_guard;
     let refuse = |origin: &str, value: &str, known: &str| {
         CliError::new(Exit::Usage, format!("{origin} is `{}`; known: {known}", value.escape_debug()))
@@ -44,16 +45,18 @@ fn mode(context: &Context) -> Result<Mode, CliError> {
         !value.is_empty() && !said_by_variable
     });
     if let Some(enforce) = older {
-        return match enforce.to_ascii_lowercase().as_str() {
-            "1" | "true" | "on" | "yes" | "enforce" => Ok(Mode::Enforce),
-            "0" | "false" | "off" | "no" => Ok(Mode::Shadow),
-            _ => Err(refuse(ENFORCE, &enforce, "1, true, on, yes, enforce, 0, false, off, no")),
+        let mode = match enforce.to_ascii_lowercase().as_str() {
+            "1" | "true" | "on" | "yes" | "enforce" => Mode::Enforce,
+            "0" | "false" | "off" | "no" => Mode::Shadow,
+            _ => return Err(refuse(ENFORCE, &enforce, "1, true, on, yes, enforce, 0, false, off, no")),
         };
+        return Ok((mode, Source::Environment { name: ENFORCE }));
     }
-    match &setting.value {
+    let mode = match &setting.value {
         Some(mode) => mode.parse().map_err(|_| {
             refuse(&format!("privacy_guard ({})", setting.source), mode, "off, shadow, enforce")
-        }),
-        None => Ok(Mode::Enforce),
-    }
+        })?,
+        None => Mode::Enforce,
+    };
+    Ok((mode, setting.source.clone()))
 }

@@ -23,6 +23,8 @@ pub(crate) fn read_bounded(path: &Path, bound: u64) -> io::Result<Content> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
             return Ok(Content::Missing);
         }
+        // A file stands where a folder would be, so there is nothing in it.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Content::Missing),
         Err(error) => return Err(error),
     };
     if !metadata.is_file() {

@@ -358,7 +358,7 @@ impl Settings {
             row("heartbeat_interval", &self.heartbeat_interval, duration),
             row("stale_after", &self.stale_after, duration),
             row("require_resume_token", &self.require_resume_token, |truth| Some(truth.to_string())),
-            row("codex", &self.codex, |codex| codex.as_ref().and_then(path)),
+            row("codex", &self.codex, |codex| codex.as_ref().map_or(Some("codex".to_owned()), path)),
             row("actor", &self.actor, |actor| Some(actor.to_string())),
             row("mcp_servers", &self.mcp_servers, |names| (!names.is_empty()).then(|| names.join(", "))),
             row("session", &self.session, Clone::clone),

@@ -97,6 +97,10 @@ impl GitError {
     }
 }
 
+/// What variables of ours begin with. Hooks and filters that the repository names are strangers, and some of these
+/// variables are keys.
+const OURS: &[&str] = &["CODEX_ORCHESTRATOR_", "OTEL_EXPORTER_OTLP_"];
+
 /// The user's git, with variables of our own on top of the inherited environment.
 #[derive(Debug, Clone, Default)]
 pub struct Git {
@@ -122,6 +126,7 @@ impl Git {
     pub(crate) fn write(&self, directory: &Path, command: &'static str) -> Call {
         let mut tool = Tool::new("git").cwd(directory).timeout(WRITE_TIMEOUT).max_output(MAX_OUTPUT);
         tool = SCRUBBED.iter().fold(tool, Tool::env_remove);
+        tool = OURS.iter().fold(tool, |tool, prefix| tool.env_remove_prefix(prefix));
         tool = tool.env("GIT_TERMINAL_PROMPT", "0").env("GIT_LITERAL_PATHSPECS", "1").env("LC_ALL", "C");
         tool = self.variables.iter().fold(tool, |tool, (name, value)| tool.env(name, value));
         let tool = tool

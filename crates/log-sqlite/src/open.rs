@@ -1,6 +1,7 @@
 //! Opening a database: how SQLite is set up, and what is refused.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use co_log::LogError;
@@ -46,18 +47,85 @@ pub(crate) enum Journal {
 
 /// Opens a database that is then known to be an event log of our version.
 ///
-/// `network` names the network file system it lies on, if it does.
+/// `network` names the network file system it lies on, if it does. One that is there, in a folder that cannot be
+/// written, is opened to look at.
 pub(crate) fn open(
     path: &Path,
     mode: OpenMode,
     network: Option<&'static str>,
 ) -> Result<(Connection, Journal), LogError> {
-    let sqlite = |error: rusqlite::Error| explain(path, &error);
     // SQLite opens a folder to read, and calls it a failure of the disk.
     if path.is_dir() {
         return Err(unusable(path, "it is not a file"));
     }
-    let mut connection = connect(path, mode).map_err(sqlite)?;
+    let sqlite = |error: rusqlite::Error| explain(path, &error);
+    let opened = connect(path, mode).map_err(sqlite).and_then(|found| prepare(found, path, mode, network));
+    match opened {
+        Err(LogError::Unusable { .. }) if mode == OpenMode::Existing && !is_writable(folder_of(path)) => {
+            open_to_look(path)
+        }
+        opened => opened,
+    }
+}
+
+/// Opens a database that nothing can be written beside: not even what readers of a write-ahead log share.
+fn open_to_look(path: &Path) -> Result<(Connection, Journal), LogError> {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let has_log = beside("-wal").metadata().is_ok_and(|file| file.len() > 0);
+    if has_log || beside("-shm").exists() {
+        // Somebody may be writing, or has left what is not in the database yet.
+        let sqlite = |error: rusqlite::Error| explain(path, &error);
+        let opened = connect(path, OpenMode::ReadOnly).map_err(sqlite);
+        let opened = opened.and_then(|found| prepare(found, path, OpenMode::ReadOnly, None));
+        return opened.map_err(|error| match error {
+            LogError::Unusable { .. } => unusable(
+                path,
+                "it may only be read, and its `-wal` file holds what is not in it yet; look at a copy of it and of \
+                 its `-wal` file, in a folder that can be written",
+            ),
+            error => error,
+        });
+    }
+    let sqlite = |error: rusqlite::Error| explain(path, &error);
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(unchanging(path), access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let connection = connection.and_then(set_up).map_err(sqlite)?;
+    let (connection, _) = prepare(connection, path, OpenMode::ReadOnly, None)?;
+    Ok((connection, Journal::WriteAhead))
+}
+
+/// The name under which SQLite takes a file for one that nobody changes.
+fn unchanging(path: &Path) -> PathBuf {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    let mut name = b"file:".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'%' => name.extend(b"%25"),
+            b'?' => name.extend(b"%3f"),
+            b'#' => name.extend(b"%23"),
+            byte => name.push(*byte),
+        }
+    }
+    name.extend(b"?immutable=1");
+    OsString::from_vec(name).into()
+}
+
+fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Checks what was opened, and brings it to our version and its journal where it may be written.
+fn prepare(
+    mut connection: Connection,
+    path: &Path,
+    mode: OpenMode,
+    network: Option<&'static str>,
+) -> Result<(Connection, Journal), LogError> {
+    let sqlite = |error: rusqlite::Error| explain(path, &error);
     let identity = schema::identify(&mut connection).map_err(sqlite)?;
     match identity {
         Identity::EventLog(found) if found > schema::VERSION => {
@@ -98,7 +166,10 @@ fn connect(path: &Path, mode: OpenMode) -> rusqlite::Result<Connection> {
         OpenMode::Existing => OpenFlags::SQLITE_OPEN_READ_WRITE,
         OpenMode::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };
-    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    set_up(Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
+}
+
+fn set_up(connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute_batch(SETTINGS)?;
     // Plans must not follow the values bound: a statement with a bound LIMIT would be prepared anew for every use.

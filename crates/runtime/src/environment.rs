@@ -1,8 +1,6 @@
 //! The environment a stage sees.
 
-#![expect(clippy::nonminimal_bool, reason = "read as one sentence, these say more")]
-
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use co_engine::RunState;
 use co_model::{Stage, StageId};
@@ -12,35 +10,6 @@ use co_views::Layout;
 /// survivors by it.
 pub const RUN_MARK: &str = "CODEX_ORCHESTRATOR_RUN_ID";
 
-/// Variables of ours that no stage may see: tokens, keys, and addresses that may hold one.
-const CONTROL_PLANE: [&str; 5] = [
-    "CODEX_ORCHESTRATOR_RESUME_TOKEN",
-    "CODEX_ORCHESTRATOR_MCP_TOKEN",
-    "CODEX_ORCHESTRATOR_NOTIFY",
-    "CODEX_ORCHESTRATOR_NOTIFY_SECRET",
-    "CODEX_ORCHESTRATOR_OTEL_ENDPOINT",
-];
-
-/// Makes the standard `OTEL_…` variables ours.
-const OTEL: &str = "CODEX_ORCHESTRATOR_OTEL";
-
-/// What authenticates us at a collector, once those variables are ours.
-const OTEL_HEADERS: [&str; 4] = [
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-    "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
-    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
-];
-
-/// Our environment without what is only ours to know.
-pub(crate) fn without_secrets(base: &[(OsString, OsString)]) -> impl Iterator<Item = &(OsString, OsString)> {
-    let has_otel = base.iter().any(|(name, _)| name == OTEL);
-    base.iter().filter(move |(name, _)| {
-        let is = |known: &&str| name == OsStr::new(known);
-        !CONTROL_PLANE.iter().any(&is) && !(has_otel && OTEL_HEADERS.iter().any(is))
-    })
-}
-
 /// Composes the whole environment of one attempt: ours, then the run's, then the stage's.
 pub(crate) fn compose(
     base: &[(OsString, OsString)],
@@ -49,8 +18,7 @@ pub(crate) fn compose(
     stage: &Stage,
     attempt: u32,
 ) -> Vec<(OsString, OsString)> {
-    let mut variables =
-        co_policy::environment::compose(&state.policy().environment, without_secrets(base).cloned());
+    let mut variables = co_policy::environment::compose(&state.policy().environment, base);
     variables.extend(of_the_run(state, layout, stage, attempt));
     variables.extend(stage.env.iter().map(|(name, value)| (name.into(), value.into())));
     for (name, input) in &stage.inputs {

@@ -26,7 +26,7 @@ pub(crate) fn call(attempt: &Attempt, work: &McpStage) -> Result<Program, String
     let mut argv = command(attempt, "call", server)?;
     argv.extend(["--arguments", "-", "--", &*work.server, &*work.tool].map(OsString::from));
     let options = &attempt.shared.options;
-    let mut env: Vec<_> = environment::without_secrets(&options.environment).cloned().collect();
+    let mut env: Vec<_> = co_policy::environment::without_ours(&options.environment).cloned().collect();
     let ours = environment::of_the_run(&attempt.state, &options.layout, &attempt.stage, attempt.number);
     env.retain(|(name, _)| !ours.iter().any(|(known, _)| known == name));
     env.extend(ours);

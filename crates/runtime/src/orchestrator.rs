@@ -321,7 +321,11 @@ impl Orchestrator {
         Ok(self.follow(launch::resume(shared, &request, false)?, began)?)
     }
 
-    fn check_token(&self, request: &ResumeRequest) -> Result<(), ResumeError> {
+    /// Checks the proof that comes with a resume, before anything else about it is looked at; `resume` does so again.
+    ///
+    /// # Errors
+    /// [`ResumeError`]; a refusal is recorded in the run.
+    pub fn check_token(&self, request: &ResumeRequest) -> Result<(), ResumeError> {
         let shared = &self.shared;
         let run = &request.run;
         let head = shared.log.head(run)?.ok_or_else(|| RuntimeError::UnknownRun(run.clone()))?;

@@ -31,15 +31,14 @@ pub struct SessionHost {
     layout: Layout,
     program: PathBuf,
     arguments: Vec<OsString>,
-    without: Vec<OsString>,
 }
 
 impl SessionHost {
     /// Names the program that serves when none does: it reads nothing, leads a session of its own, answers with
-    /// [`HOST_BEGINS`] and a line end, and calls [`co_sessions::host::serve`]. It does not see the variables
-    /// `without`.
-    pub fn new(layout: Layout, program: PathBuf, arguments: Vec<OsString>, without: Vec<OsString>) -> Self {
-        Self { layout, program, arguments, without }
+    /// [`HOST_BEGINS`] and a line end, and calls [`co_sessions::host::serve`]. It does not see what is
+    /// ours alone: it needs none of it, and outlives whoever was trusted with it.
+    pub fn new(layout: Layout, program: PathBuf, arguments: Vec<OsString>) -> Self {
+        Self { layout, program, arguments }
     }
 
     /// Its private directory: `.runs/.sessions/<user id>`.
@@ -99,7 +98,7 @@ impl SessionHost {
             program: self.program.clone(),
             arguments: self.arguments.clone(),
             cwd: self.layout.root.clone(),
-            without: self.without.clone(),
+            without: co_policy::environment::ours().map(OsString::from).collect(),
             with: Vec::new(),
             message: Vec::new(),
             patience: PATIENCE,

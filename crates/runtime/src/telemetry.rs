@@ -18,7 +18,6 @@ use co_telemetry::{
 };
 
 use crate::attempt::chain;
-use crate::environment;
 use crate::error::RuntimeError;
 use crate::launch;
 use crate::notice::Notice;
@@ -323,7 +322,7 @@ fn starter(shared: &Arc<Shared>) -> StartProgram {
             .env_clear()
             .timeout(PROGRAM_TIMEOUT)
             .max_output(PROGRAM_OUTPUT);
-        for (name, value) in environment::without_secrets(&shared.options.environment) {
+        for (name, value) in co_policy::environment::without_ours(&shared.options.environment) {
             tool = tool.env(name, value);
         }
         match tool.run() {

@@ -142,7 +142,8 @@ fn write_run(shared: &Shared, run: &RunId, with_task: bool) -> Result<(), Runtim
     for (path, text) in documents(shared, &state) {
         write_atomically(&path, text.as_bytes())?;
     }
-    persist(event_stream(shared, &state)?, &events_path(shared, &state))?;
+    let events = events_path(shared, &state);
+    persist(event_stream(shared, &state, file_beside(&events)?)?, &events)?;
     if with_task {
         task_views::write(shared, task, &lock)?;
     }
@@ -197,7 +198,13 @@ pub(crate) fn rebuild(shared: &Shared, run: &RunId, check: bool) -> Result<Rebui
     let state = launch::load(shared, run)?;
     let documents = documents(shared, &state);
     let mut differences = differences(&documents);
-    let (events, path) = (event_stream(shared, &state)?, events_path(shared, &state));
+    let path = events_path(shared, &state);
+    // Only compared: where nothing can be written beside them, anywhere else will do.
+    let events = match file_beside(&path) {
+        Err(error) if check => NamedTempFile::new().map_err(|_| error)?,
+        beside => beside?,
+    };
+    let events = event_stream(shared, &state, events)?;
     match same_bytes(events.path(), &path) {
         Ok(true) => {}
         Ok(false) => differences.push(ViewDifference::Differs(path.clone())),
@@ -227,12 +234,15 @@ fn events_path(shared: &Shared, state: &RunState) -> PathBuf {
     shared.options.layout.events_path(&state.created.task, state.run())
 }
 
-/// Writes the run's events, one envelope a line, to a file beside their place. Read page by page:
-/// a long run does not fit into memory.
-fn event_stream(shared: &Shared, state: &RunState) -> Result<NamedTempFile, RuntimeError> {
+/// Writes the run's events, one envelope a line, to a file. Read page by page: a long run does not fit into memory.
+fn event_stream(
+    shared: &Shared,
+    state: &RunState,
+    file: NamedTempFile,
+) -> Result<NamedTempFile, RuntimeError> {
     let path = events_path(shared, state);
     let failed = |source: io::Error| RuntimeError::Files { path: path.clone(), source };
-    let mut file = BufWriter::new(file_beside(&path)?);
+    let mut file = BufWriter::new(file);
     let (task, run) = (&state.created.task, state.run());
     let mut seen = EventSeq(0);
     loop {

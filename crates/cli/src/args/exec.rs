@@ -52,8 +52,9 @@ pub(crate) struct ExecArguments {
     /// Write the agent's last message, or the command's output, to this file; empty after a failure
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output_last_message: Option<PathBuf>,
-    /// Write in the workspace and ask when more is wanted; a policy of `never` stays
-    #[arg(long, conflicts_with_all = ["sandbox", "approval_policy"])]
+    /// Write in the workspace and ask when more is wanted, without --widen too; a policy of `never`
+    /// stays
+    #[arg(long, conflicts_with = "sandbox")]
     pub(crate) full_auto: bool,
     #[command(flatten)]
     pub(crate) policy: PolicyOptions,

@@ -45,7 +45,7 @@ fn look(context: &Context) -> Vec<AgentSurvey> {
         context.settings.codex.value.clone().filter(|_| agent.starts_with("codex"))
     };
     let version = |program: &Path, arguments: &[&str]| {
-        let mut tool = Tool::new(program);
+        let mut tool = co_policy::environment::ours().fold(Tool::new(program), Tool::env_remove);
         for argument in arguments {
             tool = tool.arg(argument);
         }

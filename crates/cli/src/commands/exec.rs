@@ -4,7 +4,9 @@ mod ask;
 mod contract;
 mod show;
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use co_config::Environment;
 use co_engine::{RunState, StageRecord};
@@ -22,7 +24,7 @@ use contract::Contract;
 use show::{Said, Show};
 
 /// The pipeline, and its one stage.
-pub(super) const EXEC: &str = "exec";
+pub(crate) const EXEC: &str = "exec";
 /// The shell's word for a program that does not exist.
 const NOT_FOUND: u8 = 127;
 /// The shell's word for a program that cannot be executed.
@@ -47,14 +49,20 @@ pub(crate) fn exec(
     arguments: &ExecArguments,
 ) -> Result<u8, CliError> {
     let manner = manner(global, arguments)?;
+    ask::check(arguments, manner)?;
     let contract = match (&arguments.output_schema, manner) {
         // Codex holds its own model to the schema, and has no exit code for what does not satisfy it.
         (None, _) | (Some(_), Manner::Lines(Dialect::Codex)) => None,
         (Some(path), _) => Some(Contract::read(path)?),
     };
     let context = Context::resolve_in(environment(arguments)?, global, None, notes)?;
-    let orchestrator = context.running_told(spawner, &arguments.telemetry)?;
-    let request = ask::request(&context, &orchestrator, arguments, manner)?;
+    let policy = ask::policy(&context, arguments, manner)?;
+    let orchestrator = context.running(spawner)?;
+    let request = ask::request(&context, &orchestrator, arguments, manner, policy)?;
+    let orchestrator = context.told(orchestrator, &arguments.telemetry)?;
+    if let Some(path) = &arguments.output_last_message {
+        can_be_written(path).map_err(|error| not_written(path, &error))?;
+    }
     start::mend_others(&context, &orchestrator);
     let stage = StageId::new(EXEC).map_err(|error| CliError::of(Exit::Bug, &error))?;
 
@@ -88,12 +96,27 @@ pub(crate) fn exec(
     }
     if let Some(path) = &arguments.output_last_message {
         let text = if exit == 0 { said.whole().unwrap_or_default() } else { &[] };
-        std::fs::write(path, text).map_err(|error| {
-            CliError::new(Exit::Setup, format!("failed to write `{}`: {error}", path.display()))
-        })?;
+        if let Err(error) = std::fs::write(path, text) {
+            complain(&not_written(path, &error).to_string(), &[]);
+            // What was executed has the first word.
+            exit = if exit == 0 { Exit::Setup as u8 } else { exit };
+        }
     }
     finish(&context, manner, &state, &stage, exit, told, &said);
     Ok(exit)
+}
+
+/// Tries whether a file can be written; one that is there stays as it is.
+fn can_be_written(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        // Opening a pipe or a device would already mean something to whoever reads it.
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Ok(()),
+        _ => File::options().append(true).create(true).open(path).map(drop),
+    }
+}
+
+fn not_written(path: &Path, error: &io::Error) -> CliError {
+    CliError::new(Exit::Setup, format!("failed to write `{}`: {error}", path.display()))
 }
 
 fn manner(global: &Global, arguments: &ExecArguments) -> Result<Manner, CliError> {

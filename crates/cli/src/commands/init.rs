@@ -10,6 +10,7 @@ use crate::args::{Format, InitArguments};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::{DIM, Data, harmless, paint};
+use crate::privacy;
 use crate::telemetry::{self, TelemetryOptions};
 
 pub(crate) fn init(context: &Context, arguments: &InitArguments) -> Result<Exit, CliError> {
@@ -68,6 +69,10 @@ fn not_written(path: &Path, error: &std::io::Error) -> CliError {
 
 pub(crate) fn explain(context: &Context) -> Result<Exit, CliError> {
     let mut rows = context.settings.explain();
+    let (mode, source) = privacy::mode(context)?;
+    for row in rows.iter_mut().filter(|row| row.name == "privacy_guard") {
+        (row.value, row.source) = (Some(mode.to_string()), source.clone());
+    }
     rows.extend(telemetry::resolve(context, &TelemetryOptions::default())?.rows);
     let source = |source: &Source| harmless(&source.to_string());
     match context.format {

@@ -26,7 +26,7 @@ use crate::output::Data;
 
 pub(crate) use client::{bridge, call, switch_on, tools};
 use door::Door;
-pub(crate) use own::{on_our_own, own};
+pub(crate) use own::{SESSION, on_our_own, own};
 
 /// The variable that may hold the bearer token of HTTP clients.
 pub(crate) const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_MCP_TOKEN";

@@ -2,14 +2,13 @@
 
 use std::io::Read as _;
 
-use co_config::Loaded;
-use co_model::{Pipeline, PipelineId, RunId, RunSettings};
+use co_model::{Pipeline, PipelineId, PipelineSource, RunId, RunSettings};
 use co_process::Spawner;
 use co_runtime::{Orchestrator, ResumeRequest, StartRequest, TokenOffer};
 use indexmap::IndexMap;
 
 use crate::args::{ResumeArguments, RetryArguments};
-use crate::commands::{mcp, start};
+use crate::commands::{exec, mcp, start};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 
@@ -23,45 +22,54 @@ pub(crate) fn resume(
 ) -> Result<Exit, CliError> {
     let token = token(context, arguments.token)?;
     context.existing_log()?;
-    let orchestrator = context.running_told(spawner, &arguments.telemetry)?;
+    let orchestrator = context.running(spawner)?;
     let recorded = orchestrator.snapshot(&arguments.run)?.state;
-    let pipeline = if arguments.recorded_pipeline {
-        None
-    } else {
-        Some(pipeline_now(context, &context.pipelines()?, &recorded.created.pipeline)?)
-    };
-    let pipelines = match &pipeline {
-        Some((pipeline, nested)) => (pipeline, nested),
-        None => (&recorded.created.pipeline, &recorded.created.nested),
-    };
-    let pipelines = std::iter::once(pipelines.0).chain(pipelines.1.values());
-    let policy = context.policy_again(&arguments.policy, recorded.policy(), pipelines)?;
-    let request = ResumeRequest {
+    let mut request = ResumeRequest {
         run: arguments.run,
         actor: context.settings.actor.value.clone(),
         reason: arguments.reason,
         token,
-        pipeline,
-        policy,
+        pipeline: None,
+        policy: None,
     };
+    orchestrator.check_token(&request)?;
+    if !arguments.recorded_pipeline {
+        request.pipeline = pipeline_now(context, &recorded.created.pipeline).map_err(|error| {
+            error.hint("--recorded-pipeline goes on with it as it was when the run began")
+        })?;
+    }
+    let pipelines = match &request.pipeline {
+        Some((pipeline, nested)) => (pipeline, nested),
+        None => (&recorded.created.pipeline, &recorded.created.nested),
+    };
+    let pipelines = std::iter::once(pipelines.0).chain(pipelines.1.values());
+    request.policy = context.policy_again(&arguments.policy, recorded.policy(), pipelines)?;
+    let orchestrator = context.told(orchestrator, &arguments.telemetry)?;
     let handle = orchestrator.resume(&request)?;
     start::follow(context, &orchestrator, handle, &arguments.hud)
 }
 
-/// The pipeline of that id as the repository has it now.
-pub(crate) fn pipeline_now(
-    context: &Context,
-    loaded: &Loaded,
-    recorded: &Pipeline,
-) -> Result<(Pipeline, IndexMap<PipelineId, Pipeline>), CliError> {
+/// The pipeline of that id as the repository has it now, with those it leads to; `None` when it was in no file.
+pub(crate) fn pipeline_now(context: &Context, recorded: &Pipeline) -> Result<Option<WithNested>, CliError> {
+    if is_in_no_file(recorded) {
+        return Ok(None);
+    }
+    let loaded = context.pipelines()?;
     match loaded.set.pipelines.get(&recorded.id) {
-        Some(pipeline) => Ok((pipeline.clone(), loaded.set.nested_of(pipeline))),
+        Some(pipeline) => Ok(Some((pipeline.clone(), loaded.set.nested_of(pipeline)))),
         None => Err(CliError::new(
             Exit::Setup,
             format!("`{}` no longer has the pipeline `{}`", context.layout.root.display(), recorded.id),
-        )
-        .hint("--recorded-pipeline goes on with it as it was when the run began")),
+        )),
     }
+}
+
+/// A pipeline and those it leads to.
+type WithNested = (Pipeline, IndexMap<PipelineId, Pipeline>);
+
+/// Whether a pipeline came from a command line. The record is the only place that has it.
+fn is_in_no_file(pipeline: &Pipeline) -> bool {
+    pipeline.source == PipelineSource::BuiltIn && [exec::EXEC, mcp::SESSION].contains(&pipeline.id.as_str())
 }
 
 fn token(context: &Context, flag: Option<String>) -> Result<TokenOffer, CliError> {
@@ -94,7 +102,8 @@ pub(crate) fn retry(
     start::follow(context, &orchestrator, handle, &arguments.hud)
 }
 
-/// Asks for a fresh run like an earlier one, of the pipeline as the repository has it now.
+/// Asks for a fresh run like an earlier one, of the pipeline as the repository has it now, or as it was recorded when
+/// the repository never had it.
 pub(crate) fn like_earlier(
     context: &Context,
     orchestrator: &Orchestrator,
@@ -102,7 +111,10 @@ pub(crate) fn like_earlier(
 ) -> Result<StartRequest, CliError> {
     let earlier = orchestrator.snapshot(run)?.state;
     let created = &earlier.created;
-    let (pipeline, nested) = pipeline_now(context, &context.pipelines()?, &created.pipeline)?;
+    let (pipeline, nested) = match pipeline_now(context, &created.pipeline)? {
+        Some(now) => now,
+        None => (created.pipeline.clone(), created.nested.clone()),
+    };
     let mut policy = created.settings.policy.clone();
     // A fresh run: the same servers, as they are defined now.
     let servers: Vec<String> = policy.mcp.servers.keys().cloned().collect();

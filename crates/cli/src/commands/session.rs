@@ -301,9 +301,13 @@ fn note_reply(context: &Context, reply: &SessionReply) {
 
 fn note_script(script: &SessionScript) {
     note_missing(script.original_token_count, &script.output, script.omitted_bytes);
-    if script.ended != "exited" {
-        let shell = if script.shell_lives { "its shell goes on" } else { "its shell has ended" };
-        warn(&format!("the script in `{}` has {}: {shell}", script.session, script.ended.replace('_', " ")));
+    let session = &script.session;
+    let shell = if script.shell_lives { "its shell goes on" } else { "its shell has ended" };
+    match script.ended.as_str() {
+        "exited" => {}
+        "shell_ended" => warn(&format!("the shell of `{session}` has ended, and the script with it")),
+        "timed_out" => warn(&format!("the script in `{session}` has timed out: {shell}")),
+        _ => warn(&format!("the script in `{session}` was stopped: {shell}")),
     }
 }
 

@@ -55,6 +55,26 @@ fn ends_without_an_exit_code_get_that_of_a_shell_or_ours() {
 }
 
 #[test]
+fn a_run_of_no_file_is_resumed_and_retried_from_its_record() {
+    let project = Project::empty();
+    let line = ["sh", "-c", "echo x >> times; test -e go"];
+    let run = project.run(&[&["exec", "--json", "--"][..], &line].concat()).expect(1).json();
+    let run = run["run_id"].as_str().unwrap();
+    let advised = project.run(&["status", "--run", run]).expect(0).stdout;
+    assert!(advised.contains(&format!("resume --run {run}")), "{advised}");
+    // Whoever has the wrong token learns nothing else, and it is on record.
+    project.run(&["resume", "--run", run, "--token", "wrong"]).expect(11);
+    assert_eq!(project.manifest(run)["resume_events"][0]["outcome"], "blocked");
+    project.run(&["resume", "--run", run]).expect(10);
+    project.repository().write("go", "");
+    project.run(&["resume", "--run", run]).expect(0);
+    let again = project.run(&["retry", "--run", run, "--json"]).expect(0).run_id();
+    assert_eq!(std::fs::read_to_string(project.path("times")).unwrap(), "x\n".repeat(4));
+    let manifest = project.manifest(&again);
+    assert_eq!(manifest["commands"][0]["command"], project.manifest(run)["commands"][0]["command"]);
+}
+
+#[test]
 fn it_works_where_one_stands_or_is_told() {
     let project = Project::empty();
     project.repository().write("below/here.txt", "here\n");
@@ -168,12 +188,71 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
         &["exec", "--jsonl=codex", "--agent", "claude", "hello"],
         &["exec", "--agent", "codex"],
         &["exec", "--full-auto", "--sandbox", "read-only", "true"],
+        &["exec", "--agent", "bogus", "hi"],
+        &["exec", "--agent", "acp:", "hi"],
+        &["exec", "--jsonl=codex", "--", "echo", "hi"],
+        &["exec", "--jsonl=codex", "hi"],
+        &["exec", "--experimental-json", "--", "echo", "hi"],
+        &["exec", "-m", "gpt", "--", "true"],
+        &["exec", "--add-dir", "/nonexistent", "true"],
+        &["exec", "-c", "a=b", "true"],
+        &["exec", "-i", "none.png", "true"],
+        &["exec", "--ephemeral", "true"],
+        &["exec", "--skip-git-repo-check", "true"],
         &["exec", "--no-such-option", "true"],
     ];
     for arguments in refused {
         let ended = project.run(arguments).expect(2);
         assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{arguments:?}: {ended:?}");
     }
+    assert!(project.run(&["exec", "--ephemeral", "true"]).stderr.contains("`--ephemeral` is for an agent"));
+    assert!(runs(&project).is_empty());
+}
+
+#[test]
+fn what_cannot_be_recorded_or_written_is_refused_before_anything_starts() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let project = Project::empty();
+    project.run(&["exec", "true"]).expect(0);
+    for path in ["/no/such/folder/last", "/"] {
+        let ended = project.run(&["exec", "-o", path, "touch", "ran"]).expect(3);
+        assert!(ended.stderr.contains(&format!("failed to write `{path}`")), "{ended:?}");
+    }
+    // What is there stays until there is something to replace it with.
+    project.repository().write("last", "before");
+    let script = "cat last; exit 5";
+    assert_eq!(project.run(&["exec", "-o", "last", "--", "sh", "-c", script]).expect(5).stdout, "before");
+    let gone = project.run(&["exec", "-o", "in/last", "--", "sh", "-c", "true"]).expect(3);
+    assert!(gone.stderr.contains("in/last"), "{gone:?}");
+    std::fs::create_dir(project.path("in")).unwrap();
+    let vanishing = ["exec", "-o", "in/last", "--", "sh", "-c", "rm -r in; exit 6"];
+    assert!(project.run(&vanishing).expect(6).stderr.contains("failed to write"));
+    let before = runs(&project).len();
+    let odd = project.root().join(std::ffi::OsStr::from_bytes(b"d\xff"));
+    std::fs::create_dir(&odd).unwrap();
+    let output = project.command(&["exec", "touch", "ran"]).current_dir(&odd).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && told.contains("is no UTF-8"), "{output:?}");
+    assert!(runs(&project).len() == before && !project.path("ran").exists());
+}
+
+#[test]
+fn full_auto_is_recorded_under_its_own_name_and_never_stays() {
+    let mut project = Project::empty();
+    let home = project.path("../codex-home");
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::write(home.join("config.toml"), "sandbox_mode = \"read-only\"").unwrap();
+    project.set("CODEX_HOME", home);
+    let policy = |arguments: &[&str]| {
+        project.run(&[&["exec", "--full-auto"], arguments, &["--", "touch", "made"]].concat()).expect(0);
+        let run = runs(&project)[0]["run_id"].as_str().unwrap().to_owned();
+        project.manifest(&run)
+    };
+    let manifest = policy(&[]);
+    let text = manifest.to_string();
+    assert!(text.contains("flag --full-auto") && !text.contains("flag --sandbox"), "{manifest:#}");
+    assert_eq!(manifest["approval_policy"], "on-request");
+    assert_eq!(policy(&["--approval-policy", "never"])["approval_policy"], "never");
 }
 
 #[test]

@@ -102,6 +102,16 @@ impl Project {
         self.program("unshare", &around.chain(arguments.iter().copied()).collect::<Vec<_>>())
     }
 
+    /// The command, where the repository lies on a file system that may only be read.
+    pub(crate) fn read_only(&self, arguments: &[&str]) -> Command {
+        let script =
+            r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && cd "$1" && shift && exec "$@""#;
+        let root = self.root().to_str().expect("a path of ours is UTF-8");
+        let around = ["--map-root-user", "--mount", "sh", "-c", script, "sh", root];
+        let around = around.iter().copied().chain([env!("CARGO_BIN_EXE_codex-orchestrator")]);
+        self.program("unshare", &around.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
     #[expect(clippy::disallowed_methods, reason = "tests drive the program as a user's shell would")]
     fn program(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);

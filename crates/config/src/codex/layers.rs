@@ -1,7 +1,6 @@
 //! Finds and reads the layers: the system's, the user's, a profile, and those of a trusted project.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use co_model::PolicySource;
@@ -192,8 +191,6 @@ pub(super) fn read_file(path: &Path, bound: u64) -> Result<Option<Vec<u8>>, Code
         Ok(Content::Bytes(bytes)) => Ok(Some(bytes)),
         Ok(Content::Missing) => Ok(None),
         Ok(Content::TooLarge) => Err(CodexError::TooLarge { path: path.to_owned(), bytes: bound }),
-        // A file stands where a folder would be, so there is nothing in it.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
         Err(source) => Err(CodexError::Read { path: path.to_owned(), source }),
     }
 }

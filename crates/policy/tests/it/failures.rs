@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use co_model::{EnvironmentPolicy, InheritedEnvironment};
 use co_policy::denial::is_likely_sandbox_denied;
-use co_policy::environment::compose;
+use co_policy::environment::{compose, ours};
 use co_policy::transient::{Class, MOST_ATTEMPTS, StartFailure, class, delay};
 
 use crate::words;
@@ -127,10 +127,27 @@ const BASE: [(&str, &str); 8] = [
 #[track_caller]
 fn check(policy: &EnvironmentPolicy, names: &[&str]) {
     let base = BASE.map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let got: Vec<OsString> = compose(policy, base).into_keys().collect();
+    let got: Vec<OsString> = compose(policy, &base).into_keys().collect();
     let mut names: Vec<OsString> = names.iter().map(OsString::from).collect();
     names.sort();
     assert_eq!(got, names);
+}
+
+#[test]
+fn what_is_ours_alone_is_in_no_environment() {
+    let headers = "OTEL_EXPORTER_OTLP_HEADERS";
+    let names: Vec<&str> =
+        ours().filter(|name| !name.starts_with("OTEL_")).chain([headers, "PATH"]).collect();
+    let mut base: Vec<(OsString, OsString)> = names.iter().map(|name| (name.into(), "x".into())).collect();
+    let of =
+        |base: &[_]| -> Vec<OsString> { compose(&EnvironmentPolicy::default(), base).into_keys().collect() };
+    assert_eq!(
+        of(&base),
+        [headers, "PATH"],
+        "the standard variables are everybody's until they are made ours"
+    );
+    base.push(("CODEX_ORCHESTRATOR_OTEL".into(), "1".into()));
+    assert_eq!(of(&base), ["CODEX_ORCHESTRATOR_OTEL", "PATH"]);
 }
 
 #[test]
@@ -168,7 +185,7 @@ fn the_environment_is_composed_in_order() {
         &["HOME", "LANG"],
     );
     let policy = EnvironmentPolicy { set: set.into_iter().collect(), ..default() };
-    let composed = compose(&policy, [("LANG".into(), "C".into())]);
+    let composed = compose(&policy, &[("LANG".into(), "C".into())]);
     assert_eq!(composed.get(&OsString::from("LANG")), Some(&OsString::from("de")));
 }
 
@@ -192,7 +209,7 @@ fn globs_match_whole_names() {
         ("?", "ä", true),
     ] {
         let policy = EnvironmentPolicy { include_only: words(&[glob]), ..EnvironmentPolicy::default() };
-        let is_kept = !compose(&policy, [(OsString::from(name), OsString::new())]).is_empty();
+        let is_kept = !compose(&policy, &[(OsString::from(name), OsString::new())]).is_empty();
         assert_eq!(is_kept, expected, "{glob} {name}");
     }
     // A name and a glob made to go back and forth.
@@ -200,5 +217,5 @@ fn globs_match_whole_names() {
         include_only: vec![format!("{}b", "a*".repeat(2_000))],
         ..EnvironmentPolicy::default()
     };
-    assert!(compose(&policy, [(OsString::from("a".repeat(20_000)), OsString::new())]).is_empty());
+    assert!(compose(&policy, &[(OsString::from("a".repeat(20_000)), OsString::new())]).is_empty());
 }

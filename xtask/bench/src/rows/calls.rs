@@ -1,5 +1,6 @@
 //! What it costs that every command is weighed, looked up, confined and recorded.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -120,7 +121,8 @@ fn lookup() -> Outcome<Row> {
     let grants: Vec<Grant> = (0..GRANTS).map(|number| grant(&run, &task, number)).collect::<Outcome<_>>()?;
     let _lease = with_grants(&log, &run, &grants)?;
     let now = Timestamp::from_millis(1_800_000_000_000);
-    let context = Context { now, run: &run, task: &task, session: None };
+    let starter = Actor::new("bench");
+    let context = Context { now, run: &run, task: &task, session: None, starter: Some(&starter) };
     let mut times = Vec::new();
     for number in 0..LOOKUPS {
         let call = call((number * 7_919) % GRANTS)?;
@@ -154,6 +156,7 @@ fn call(number: u32) -> Outcome<CallRequest> {
         cwd: "/home/bench/project".into(),
         tty: false,
         sandbox: SandboxPolicy::FULL_ACCESS,
+        env: BTreeMap::new(),
         escalated: false,
         reason: None,
         sealed: false,
@@ -170,6 +173,7 @@ fn grant(run: &RunId, task: &TaskId, number: u32) -> Outcome<Grant> {
         run: run.clone(),
         session: None,
         actor: Actor::new("bench"),
+        starter: Some(Actor::new("bench")),
         given_at: Timestamp::from_millis(1_800_000_000_000),
         expires_at: None,
         uses_left: None,

@@ -119,7 +119,8 @@ fn codex(context: &Context) -> Check {
             return Check::limited("codex", error.to_string(), hint);
         }
     };
-    match Tool::new(&program).arg("--version").run() {
+    let tool = co_policy::environment::ours().fold(Tool::new(&program), Tool::env_remove);
+    match tool.arg("--version").run() {
         Ok(output) if output.is_success() => {
             Check::good("codex", format!("{} at {}", output.stdout_text().trim(), program.display()))
         }

@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal as _, Read as _};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use co_agents::driver_for;
 use co_model::{
     AgentStage, ApprovalPolicy, CommandLine, Pipeline, PipelineId, PipelineSource, Prompt, RunId,
     RunSettings, SandboxMode, Stage, StageId, StageWork, ToolPolicy,
@@ -16,7 +18,7 @@ use super::{EXEC, Manner};
 use crate::args::{Dialect, ExecArguments, ExecVerb};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::policy::{PolicyOptions, Sandbox};
+use crate::policy::{FullAuto, PolicyOptions, Sandbox};
 
 /// The longest prompt on standard input, in bytes.
 const LONGEST_PROMPT: u64 = 1 << 20;
@@ -32,16 +34,64 @@ struct Earlier {
     run: Option<RunId>,
 }
 
+/// Refuses options that make no sense together, before anything is looked at or started.
+///
+/// # Errors
+/// A wrong use, with the option that is to blame.
+pub(super) fn check(arguments: &ExecArguments, manner: Manner) -> Result<(), CliError> {
+    let usage = |message: String| CliError::new(Exit::Usage, message);
+    if let Some(agent) = &arguments.agent {
+        driver_for(agent).map_err(|error| CliError::of(Exit::Usage, &error))?;
+        return Ok(());
+    }
+    if arguments.verb.is_some() {
+        return Ok(());
+    }
+    if manner == Manner::Lines(Dialect::Codex) {
+        let is_prompt = match &arguments.words[..] {
+            [] => true,
+            // Codex's own command line takes a prompt here.
+            [word] => arguments.experimental_json || word == "-",
+            _ => false,
+        };
+        return if is_prompt {
+            Ok(())
+        } else {
+            let message = "only Codex prints its own lines, and without an agent these words are a command";
+            Err(usage(message.to_owned())
+                .hint("--agent codex gives Codex a prompt")
+                .hint("--jsonl prints the events of a command"))
+        };
+    }
+    let passed_on = arguments.codex.words();
+    let passed_on = passed_on.first().and_then(|word| word.split('=').next());
+    match arguments.model.as_ref().map(|_| "--model").or(passed_on) {
+        Some(option) => Err(usage(format!("`{option}` is for an agent, and this is a command"))
+            .hint("--agent codex gives Codex a prompt")),
+        None => Ok(()),
+    }
+}
+
+/// What holds for the run, and the flags that say so.
+pub(super) fn policy(
+    context: &Context,
+    arguments: &ExecArguments,
+    manner: Manner,
+) -> Result<(PolicyOptions, ToolPolicy), CliError> {
+    let options = policy_options(context, arguments, manner == Manner::Lines(Dialect::Codex))?;
+    let policy = context.policy_for(&options, [])?;
+    Ok((options, policy))
+}
+
 /// Asks for the run.
 pub(super) fn request(
     context: &Context,
     orchestrator: &Orchestrator,
     arguments: &ExecArguments,
     manner: Manner,
+    (options, policy): (PolicyOptions, ToolPolicy),
 ) -> Result<StartRequest, CliError> {
     let in_codex_dialect = manner == Manner::Lines(Dialect::Codex);
-    let options = policy_options(context, arguments, in_codex_dialect)?;
-    let policy = context.policy_for(&options, [])?;
     let earlier = match &arguments.verb {
         Some(ExecVerb::Resume(resume)) => Some(earlier(orchestrator, &resume.id)?),
         None => None,
@@ -71,8 +121,14 @@ pub(super) fn request(
         parent: earlier.and_then(|earlier| earlier.run),
         ..RunSettings::default()
     };
+    let cwd = working_directory(context);
+    let Some(cwd) = cwd.to_str() else {
+        let message = format!("the directory `{}` is no UTF-8 and cannot be recorded", cwd.display());
+        return Err(CliError::new(Exit::Usage, message));
+    };
+    let cwd = (Path::new(cwd) != context.layout.root).then(|| cwd.to_owned());
     let pipeline =
-        pipeline(context, work, title, arguments).map_err(|error| CliError::of(Exit::Bug, &error))?;
+        pipeline(cwd, work, title, arguments.timeout).map_err(|error| CliError::of(Exit::Bug, &error))?;
     Ok(StartRequest {
         task: context.settings.task.value.clone(),
         pipeline,
@@ -83,18 +139,12 @@ pub(super) fn request(
 }
 
 fn pipeline(
-    context: &Context,
+    cwd: Option<String>,
     work: StageWork,
     title: String,
-    arguments: &ExecArguments,
+    timeout: Option<Duration>,
 ) -> Result<Pipeline, co_model::IdError> {
-    let cwd = working_directory(context);
-    let stage = Stage {
-        title: title.clone(),
-        timeout: arguments.timeout,
-        cwd: (cwd != context.layout.root).then(|| cwd.to_string_lossy().into_owned()),
-        ..Stage::new(StageId::new(EXEC)?, work)
-    };
+    let stage = Stage { title: title.clone(), timeout, cwd, ..Stage::new(StageId::new(EXEC)?, work) };
     Ok(Pipeline {
         id: PipelineId::new(EXEC)?,
         title,
@@ -124,8 +174,11 @@ fn policy_options(
         let base: ToolPolicy = context.policy(&options)?.policy;
         options.widen = true;
         options.sandbox = Some(Sandbox::WorkspaceWrite);
-        options.approval_policy =
-            (base.approval != ApprovalPolicy::Never).then_some(ApprovalPolicy::OnRequest);
+        let asks = options.approval_policy.is_none() && base.approval != ApprovalPolicy::Never;
+        if asks {
+            options.approval_policy = Some(ApprovalPolicy::OnRequest);
+        }
+        options.full_auto = FullAuto { sandbox: true, approval_policy: asks };
     }
     if in_codex_dialect {
         let approval = arguments.codex.config.iter().rev().find_map(|setting| {

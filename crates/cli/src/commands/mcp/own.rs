@@ -34,7 +34,7 @@ use crate::telemetry::TelemetryOptions;
 /// The largest errand, in bytes.
 const LARGEST_ERRAND: u64 = 4 << 20;
 /// The pipeline of a session that was given commands.
-const SESSION: &str = "mcp-session";
+pub(crate) const SESSION: &str = "mcp-session";
 /// Longest part of a command that becomes a stage's id, in characters.
 const LONGEST_STEM: usize = 40;
 /// How often response files are brought up to date, and signals heeded.
@@ -218,20 +218,21 @@ fn resume_request(
     recorded_pipeline: bool,
 ) -> Result<ResumeRequest, CliError> {
     let recorded = orchestrator.snapshot(run)?.state.created.pipeline.clone();
-    // A session's commands are in no file.
-    let pipeline = if recorded_pipeline || recorded.id.as_str() == SESSION {
-        None
-    } else {
-        Some(resume::pipeline_now(context, &context.pipelines()?, &recorded)?)
-    };
-    Ok(ResumeRequest {
+    let mut request = ResumeRequest {
         run: run.clone(),
         actor: context.settings.actor.value.clone(),
         reason: reason.to_owned(),
         token: token.map_or(TokenOffer::Nothing, |token| TokenOffer::Token(token.clone())),
-        pipeline,
+        pipeline: None,
         policy: None,
-    })
+    };
+    orchestrator.check_token(&request)?;
+    if !recorded_pipeline {
+        request.pipeline = resume::pipeline_now(context, &recorded).map_err(|error| {
+            error.hint("`recorded_pipeline` goes on with it as it was when the run began")
+        })?;
+    }
+    Ok(request)
 }
 
 /// The commands of a session as a pipeline: one after the other, until one fails.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use co_model::{CallId, CallOrigin, CallRequest, SandboxPolicy, StageId, ToolPolicy, ToolUse};
+use co_model::{
+    ApprovalPolicy, CallId, CallOrigin, CallRequest, SandboxMode, SandboxPolicy, StageId, ToolPolicy, ToolUse,
+};
 use co_policy::{Declared, Requirement, SandboxChoice, requirement};
 
 use crate::error::{CliError, Exit};
@@ -67,7 +69,7 @@ pub(crate) fn admit(policy: &ToolPolicy, wanted: Wanted<'_>) -> Result<Admitted,
         reason: None,
         sealed: false,
     };
-    let requirement = requirement(policy, &request, wanted.declared);
+    let requirement = requirement(policy, &request, on_whose_word(policy, wanted.declared));
     let sandbox = request.sandbox;
     match requirement {
         Requirement::Skip { sandbox: SandboxChoice::AsNamed, .. } => Ok(Admitted::Yes { sandbox }),
@@ -79,9 +81,21 @@ pub(crate) fn admit(policy: &ToolPolicy, wanted: Wanted<'_>) -> Result<Admitted,
     }
 }
 
+/// An agent that no sandbox confines needs a person's word, or a rule, for everything it does. The one exception is a
+/// person who has said both that nothing is asked and that nothing is confined.
+fn on_whose_word(policy: &ToolPolicy, declared: Declared) -> Declared {
+    let is_confined =
+        policy.sandbox.as_ref().is_some_and(|sandbox| sandbox.mode != SandboxMode::DangerFullAccess);
+    let is_let_loose = policy.sandbox.is_some() && policy.approval == ApprovalPolicy::Never;
+    match declared {
+        Declared::Agent if !is_confined && !is_let_loose => Declared::AgentAsks,
+        declared => declared,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use co_model::{ApprovalPolicy, PrefixRule, RuleDecision, SandboxMode};
+    use co_model::{PrefixRule, RuleDecision};
 
     use super::*;
 
@@ -113,6 +127,24 @@ mod tests {
         let policy = ToolPolicy { approval: ApprovalPolicy::Untrusted, ..ToolPolicy::default() };
         assert_eq!(say(&policy, "make", Declared::Own), Ok(FREE));
         assert!(matches!(say(&policy, "make", Declared::Agent), Ok(Admitted::WithConsent { .. })));
+    }
+
+    #[test]
+    fn an_agent_that_nothing_confines_needs_a_word_for_everything() {
+        let agent = |policy: &ToolPolicy| say(policy, "make", Declared::Agent);
+        let open = ToolPolicy::default();
+        assert!(matches!(agent(&open), Ok(Admitted::WithConsent { .. })));
+        assert_eq!(say(&open, "make", Declared::Own), Ok(FREE));
+        let named = ToolPolicy { sandbox: Some(SandboxPolicy::FULL_ACCESS), ..open.clone() };
+        assert!(matches!(agent(&named), Ok(Admitted::WithConsent { .. })));
+        // Nothing said of a sandbox is no word for going without one; both said is.
+        assert!(agent(&ToolPolicy { approval: ApprovalPolicy::Never, ..open.clone() }).is_err());
+        assert_eq!(agent(&ToolPolicy { approval: ApprovalPolicy::Never, ..named }), Ok(FREE));
+        let ruled = ToolPolicy { rules: vec![rule("make", RuleDecision::Allow)], ..open.clone() };
+        assert_eq!(agent(&ruled), Ok(FREE));
+        let sandbox = SandboxPolicy::of(SandboxMode::WorkspaceWrite);
+        let confined = ToolPolicy { sandbox: Some(sandbox.clone()), ..open };
+        assert_eq!(agent(&confined), Ok(Admitted::Yes { sandbox }));
     }
 
     #[test]

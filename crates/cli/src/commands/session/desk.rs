@@ -22,13 +22,9 @@ use co_sessions::{
 };
 
 use super::admission::{Admitted, Wanted, admit};
-use crate::commands::mcp::TOKEN_VARIABLE;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::policy::PolicyOptions;
-
-/// Variables of ours that no session may see.
-const SECRETS: [&str; 2] = [TOKEN_VARIABLE, "CODEX_ORCHESTRATOR_RESUME_TOKEN"];
 
 /// On whose word something is done.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +179,7 @@ pub(crate) fn host(context: &Context) -> Result<SessionHost, CliError> {
     {
         arguments.extend([OsString::from(flag), path.into()]);
     }
-    Ok(SessionHost::new(layout.clone(), program, arguments, SECRETS.map(OsString::from).to_vec()))
+    Ok(SessionHost::new(layout.clone(), program, arguments))
 }
 
 /// Connects to the host for a session that is said to be there.
@@ -257,11 +253,10 @@ fn begin(context: &Context, start: &SessionStart, word: Word<'_>) -> Result<Sess
         accept_weaker: policy.accept_weaker_sandbox,
     });
     let base = context.environment.variables().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut env = co_policy::environment::compose(&policy.environment, base);
+    let mut env = co_policy::environment::compose(&policy.environment, &base.collect::<Vec<_>>());
     if word.agent {
         env.extend(limits::ENVIRONMENT.map(|(name, value)| (name.into(), value.into())));
     }
-    env.retain(|name, _| !SECRETS.iter().any(|secret| name == secret));
     let host = host(context)?;
     let terminal = if start.tty {
         Terminal::Pty {

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::{answer, asking, calls, question, started};
+use super::{answer, asking, calls, codex_home, question, started};
 use crate::commands::{Workshop, stage};
 
 #[test]
@@ -217,4 +217,20 @@ fn a_login_shell_is_another_call() {
     assert_eq!(asked["message"], "Run: bash -lc 'echo hi'");
     answer(&project, &run, &["--stage", "login", "no"]);
     assert_eq!(child.wait().unwrap().code(), Some(11));
+}
+
+#[test]
+fn what_was_killed_while_it_waited_goes_on_as_advised_once_it_is_answered() {
+    let mut project = Workshop::with_stages(r#"[{ "id": "one", "command": "true" }]"#);
+    let home = codex_home(&mut project);
+    std::fs::write(home.join("rules/default.rules"), r#"prefix_rule(pattern=["tee"], decision="prompt")"#)
+        .unwrap();
+    let (mut child, run) = started(&project, &["exec", "--", "tee", "made"]);
+    question(&project, &run);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    answer(&project, &run, &["yes"]);
+    project.run(&["resume", "--run", &run]).expect(0);
+    assert!(project.path("made").exists());
+    assert_eq!(project.manifest(&run)["status"], "succeeded");
 }

@@ -131,5 +131,8 @@ fn mistakes_in_settings_and_rules_stop_the_start_and_are_shown() {
         // Whoever else wanted to read the file adds a line, not the same report once more.
         assert_eq!(ended.stderr.matches(&format!("{file}:1:")).count(), 1, "{text}: {ended:?}");
         assert!(!project.path("ran").exists() && !project.path(".runs/events.sqlite").exists());
+        let command = project.run(&["exec", "touch", "ran"]).expect(3);
+        assert_eq!(command.stderr.matches("problem").count(), ended.stderr.matches("problem").count());
+        assert!(!command.stderr.contains("warning:") && !project.path("ran").exists(), "{command:?}");
     }
 }

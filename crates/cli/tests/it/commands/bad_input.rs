@@ -104,7 +104,7 @@ fn folders_that_cannot_hold_runs_are_refused_with_a_next_step() {
     let project = Workshop::with_stages(r#"[{ "id": "a", "command": "true" }]"#);
     std::fs::write(project.path("file"), "").unwrap();
     for folder in ["file", "file/x", "/proc/x", "/sys/x"] {
-        let ended = project.run(&["start", "--runs-dir", folder]).expect(13);
+        let ended = project.run(&["start", "--runs-dir", folder]).expect(3);
         assert!(ended.stderr.contains(folder) && ended.stderr.contains("--runs-dir"), "{}", ended.stderr);
         project.run(&["doctor", "--runs-dir", folder]);
     }
@@ -127,7 +127,7 @@ fn an_event_log_that_is_none_is_refused_and_left_alone() {
         Project::with_pipelines(r#"[{ "id": "main", "stages": [{ "id": "a", "command": "true" }] }]"#);
     let database = project.path("d/orchestrator.db");
     std::fs::create_dir_all(&database).unwrap();
-    let folder = project.run(&["start", "--runs-dir", "d"]).expect(13);
+    let folder = project.run(&["start", "--runs-dir", "d"]).expect(3);
     assert!(folder.stderr.contains("it is not a file"), "{}", folder.stderr);
     let doctor = project.run(&["doctor", "--runs-dir", "d"]).expect(3);
     assert!(doctor.stdout.contains("it is not a file"), "{}", doctor.stdout);

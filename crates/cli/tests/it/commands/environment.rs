@@ -136,3 +136,31 @@ fn the_users_file_lies_below_the_variables() {
     assert!(ended.stderr.contains("config.toml:1:1") && ended.stderr.contains("`actor`"), "{}", ended.stderr);
     std::fs::remove_file(home.join("config.toml")).unwrap();
 }
+
+#[test]
+fn a_home_that_is_no_folder_holds_no_settings_and_settings_that_cannot_be_read_are_a_matter_of_set_up() {
+    let mut project = Workshop::with_stages(STAGES);
+    project.set("HOME", "/dev/null");
+    project.run(&["start"]).expect(0);
+    project.run(&["runs"]).expect(0);
+    let config = project.path("../config");
+    std::fs::create_dir_all(config.join("codex-orchestrator/config.toml")).unwrap();
+    project.set("XDG_CONFIG_HOME", config);
+    let ended = project.run(&["runs"]).expect(3);
+    assert!(ended.stderr.contains("config.toml"), "{ended:?}");
+}
+
+#[test]
+fn every_setting_is_explained_with_the_value_that_holds() {
+    let mut project = Workshop::with_stages(STAGES);
+    let explained = |project: &Workshop, name: &str| {
+        let rows = project.run(&["config", "explain", "--json"]).expect(0).json();
+        let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
+        ["value", "source"].map(|field| row[field].as_str().unwrap_or("null").to_owned())
+    };
+    assert_eq!(explained(&project, "privacy_guard"), ["enforce", "default"]);
+    assert_eq!(explained(&project, "codex"), ["codex", "default"]);
+    project.set("CODEX_PRIVACY_GUARD_ENFORCE", "0");
+    let [mode, source] = explained(&project, "privacy_guard");
+    assert!(mode == "shadow" && source.contains("CODEX_PRIVACY_GUARD_ENFORCE"), "{mode} {source}");
+}

@@ -81,6 +81,42 @@ fn random_bytes_come_back_as_they_were() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let project = Workshop::with_stages(r#"[{ "id": "one", "command": "echo x; echo ran >> ran" }]"#);
+    let into = |arguments: &[&str], path: &str| {
+        let full = File::options().write(true).open(path).unwrap();
+        let output = project.command(arguments).stdout(full).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for arguments in [
+        &["start", "--json"] as &[_],
+        &["start", "--format", "jsonl"],
+        &["exec", "-q", "--", "echo", "x"],
+        &["exec", "--json", "--", "true"],
+        &["exec", "--jsonl", "--", "echo", "x"],
+        &["runs", "--json"],
+        &["status"],
+        &["logs"],
+        &["logs", "--raw"],
+        &["approvals", "list", "--json"],
+        &["schema", "manifest"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        let (code, told) = into(arguments, "/dev/full");
+        assert_eq!(code, Some(3), "{arguments:?}: {told}");
+        assert_eq!(told.matches("standard output cannot be written: No space left").count(), 1, "{told}");
+        assert_eq!(into(arguments, "/dev/null").0, Some(0), "{arguments:?}");
+    }
+    // The work was done, and what has failed keeps its own code.
+    assert_eq!(project.text("ran"), "ran\n".repeat(4));
+    let (code, told) = into(&["exec", "--json", "--", "sh", "-c", "exit 7"], "/dev/full");
+    assert!(code == Some(7) && told.contains("cannot be written"), "{code:?} {told}");
+    let runs = project.run(&["runs", "--all", "--json"]).expect(0).json();
+    assert!(!runs.to_string().contains("interrupted"), "{runs}");
+}
+
+#[test]
 fn hostile_output_never_reaches_a_terminal_raw() {
     let project = Workshop::with_stages(
         r#"[{ "id": "evil", "title": "title", "command": "cat evil; cat evil >&2; exit 1" }]"#,

@@ -200,3 +200,44 @@ fn followed_logs_go_on_to_the_end() {
     assert!(events.lines().last().unwrap().contains("run_finished"), "{events}");
     assert_eq!(owner.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_copy_that_may_only_be_read_can_be_looked_at() {
+    let project = Workshop::with_stages(r#"[{ "id": "one", "command": "echo hello" }]"#);
+    let run = project.run(&["start", "--json"]).expect(0).run_id();
+    let look = |arguments: &[&str]| project.read_only(arguments).output().unwrap();
+    let told = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    for (arguments, expected) in [
+        (&["runs", "--json"] as &[_], run.as_str()),
+        (&["status"], run.as_str()),
+        (&["logs"], "hello"),
+        (&["logs", "--events"], "run"),
+        (&["approvals", "list", "--json"], "grants"),
+        (&["approvals", "export"], ""),
+        (&["rebuild", "--check", "--quiet"], ""),
+    ] {
+        let output = look(arguments);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && stdout.contains(expected), "{arguments:?}: {output:?}");
+        assert_eq!(told(&output), "", "{arguments:?}");
+    }
+    // What writes says so, with the code for a folder that cannot be written.
+    let refused = look(&["start"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    // What a program that was killed has left beside it is not passed over in silence.
+    std::fs::write(project.path(".runs/orchestrator.db-wal"), "x").unwrap();
+    let refused = look(&["runs"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(told(&refused).contains("look at a copy of it and of its `-wal` file"), "{refused:?}");
+}
+
+#[test]
+fn a_folder_for_runs_that_cannot_be_written_is_a_matter_of_set_up() {
+    let mut project = Workshop::with_stages(r#"[{ "id": "one", "command": "true" }]"#);
+    std::fs::write(project.path(".runs"), "a file").unwrap();
+    let ended = project.run(&["start"]).expect(3);
+    assert!(ended.stderr.contains("--runs-dir"), "{ended:?}");
+    project.set("CODEX_ORCHESTRATOR_RUNS_DIR", "/proc/x");
+    project.run(&["start"]).expect(3);
+    project.run(&["exec", "true"]).expect(3);
+}

@@ -40,6 +40,10 @@ impl Drop for Desk {
 
 const ASKS: &str = "prefix_rule(pattern=[\"touch\"], decision=\"prompt\")";
 
+/// What a person says who lets agents do as they like.
+const LOOSE: &str = "sandbox_mode = \"danger-full-access\"\napproval_policy = \"never\"";
+const CONFINED: &str = "sandbox_mode = \"workspace-write\"";
+
 fn nobody() -> Arc<Person> {
     Person::default().into()
 }
@@ -47,7 +51,7 @@ fn nobody() -> Arc<Person> {
 #[test]
 fn a_session_lives_its_whole_life() {
     for lifecycle in [with_sessions(), without_sessions()] {
-        let desk = Desk::with_settings("", "");
+        let desk = Desk::with_settings(LOOSE, "");
         let client = Client::stdio(&desk, lifecycle, nobody());
         let begun = client.tool(
             "session_start",
@@ -100,7 +104,7 @@ fn a_session_lives_its_whole_life() {
 #[test]
 fn what_needs_consent_is_asked_before_it_is_done() {
     for lifecycle in [with_sessions(), without_sessions()] {
-        let desk = Desk::with_settings("", ASKS);
+        let desk = Desk::with_settings(CONFINED, ASKS);
         let yes = (Accept, json!({ "answer": "yes" }));
         let no = (Accept, json!({ "answer": "no" }));
         let person = Person::who_says([yes, no, (Decline, Value::Null), (Cancel, Value::Null)]);
@@ -120,7 +124,7 @@ fn what_needs_consent_is_asked_before_it_is_done() {
 
 #[test]
 fn nobody_to_ask_and_never_are_refusals() {
-    let desk = Desk::with_settings("", ASKS);
+    let desk = Desk::with_settings(CONFINED, ASKS);
     let client = Client::stdio(&desk, with_sessions(), nobody());
     client.tool("session_start", json!({ "command": ["/bin/sh"], "name": "dev", "yield_ms": 250 }));
     let said = client.refused("session_write", json!({ "session": "dev", "text": "touch x\n" }));
@@ -131,6 +135,24 @@ fn nobody_to_ask_and_never_are_refusals() {
     let said = client.refused("session_start", json!({ "command": ["touch", "x"] }));
     assert!(said.contains("AskForApproval is set to Never"), "{said}");
     assert!(client.person.asked.lock().unwrap().is_empty() && !desk.path("x").exists());
+}
+
+#[test]
+fn an_agent_that_nothing_confines_is_asked_about_everything() {
+    let desk = Desk::with_settings("", "prefix_rule(pattern=[\"echo\"], decision=\"allow\")");
+    let client = Client::stdio(&desk, with_sessions(), nobody());
+    let touch = json!({ "command": ["sh", "-c", "touch X"], "yield_ms": 250 });
+    let said = client.refused("session_start", touch.clone());
+    assert!(said.contains("requires approval, and this client can ask nobody"), "{said}");
+    assert!(!desk.path("X").exists());
+    let ruled = client.tool("session_start", json!({ "command": ["echo", "allowed"], "yield_ms": 5000 }));
+    assert_eq!(ruled["output"], "allowed\n", "{ruled}");
+    client.hang_up();
+    let person = Person::who_says([(Accept, json!({ "answer": "yes" }))]);
+    let client = Client::stdio(&desk, with_sessions(), person);
+    client.tool("session_start", touch);
+    wait_for("what was agreed to is done", || desk.path("X").exists().then_some(()));
+    assert_eq!(client.person.asked.lock().unwrap().len(), 1);
 }
 
 #[test]
@@ -145,7 +167,7 @@ fn an_agents_shell_is_in_the_sandbox_of_the_settings() {
 
 #[test]
 fn what_makes_no_sense_is_refused_in_words() {
-    let desk = Desk::with_settings("", "");
+    let desk = Desk::with_settings(LOOSE, "");
     let client = Client::stdio(&desk, with_sessions(), nobody());
     client.tool("session_start", json!({ "command": ["/bin/sh"], "name": "dev", "yield_ms": 250 }));
     for (tool, arguments, expected) in [

@@ -70,7 +70,7 @@ fn a_session_outlives_whoever_started_it_and_can_be_resumed() {
     station.run(&["cancel", "--run", &run]).expect(0);
     station.run(&["mcp", "poll", "--run", &run, "--watch"]).expect(14);
     station.repository().write("go", "");
-    station.run(&["resume", "--run", &run, "--recorded-pipeline", "--quiet"]).expect(0);
+    station.run(&["resume", "--run", &run, "--quiet"]).expect(0);
     assert_eq!(std::fs::read_to_string(station.path("times")).unwrap(), "once\n");
     let polled = station.run(&["mcp", "poll", "--run", &run, "--json"]).expect(0).json();
     assert_eq!(polled["responses"].as_array().unwrap().len(), 2);

@@ -319,3 +319,36 @@ impl Desk {
         rustix::process::Pid::from_raw(pid).expect("a pid")
     }
 }
+
+#[test]
+fn a_shell_that_is_killed_ends_its_script_in_plain_words() {
+    let desk = Desk::new();
+    desk.shell("k");
+    let ended = desk.run(&["session", "run", "k", "kill -KILL $$"]).expect(10);
+    assert!(ended.stderr.contains("the shell of `k` has ended, and the script with it"), "{ended:?}");
+}
+
+#[test]
+fn the_programs_own_secrets_reach_neither_a_session_nor_its_keeper() {
+    const SECRETS: [&str; 6] = [
+        "CODEX_ORCHESTRATOR_NOTIFY",
+        "CODEX_ORCHESTRATOR_NOTIFY_SECRET",
+        "CODEX_ORCHESTRATOR_RESUME_TOKEN",
+        "CODEX_ORCHESTRATOR_MCP_TOKEN",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    ];
+    let mut desk = Desk::new();
+    for name in SECRETS {
+        desk.project.set(name, "only-ours=x");
+    }
+    desk.project.set("CODEX_ORCHESTRATOR_NOTIFY", "none");
+    desk.project.set("CODEX_ORCHESTRATOR_OTEL", "1");
+    desk.project.set("VISIBLE", "for everybody");
+    desk.shell("dev");
+    let (_, seen) = desk.script("dev", "env; echo keeper:; tr '\\0' '\\n' < /proc/$PPID/environ");
+    assert_eq!(seen.matches("VISIBLE=for everybody").count(), 2, "the session's and its keeper's: {seen}");
+    for name in SECRETS {
+        assert!(!seen.contains(&format!("{name}=")), "{name}: {seen}");
+    }
+}
