@@ -15,7 +15,7 @@ pub(crate) fn lines_of(request: &CallRequestView) -> String {
     for root in &request.sandbox.writable_roots {
         line("writes", root);
     }
-    for (name, value) in &request.env {
+    for (name, value) in &request.variables {
         line("variable", &format!("{name}={value}"));
     }
     if request.tty {

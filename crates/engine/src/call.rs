@@ -519,12 +519,12 @@ fn own_variables(stage: &Stage) -> BTreeMap<String, String> {
     stage.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// Says with which variables something is done, if it sets any; bounded as the rest is.
+/// Says with which variables something is done, if it sets any; bounded as the rest is. A question stands in
+/// documents, where no value of a variable does.
 fn with_variables(request: &CallRequest) -> String {
     if request.env.is_empty() {
         return String::new();
     }
-    let set: Vec<_> =
-        request.env.iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(value))).collect();
+    let set: Vec<_> = request.env.keys().map(|name| quoted(name)).collect();
     format!("[with {}] ", bounded(&set.join(" ")))
 }

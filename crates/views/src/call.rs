@@ -144,8 +144,11 @@ pub struct CallRequestView {
     pub cwd: String,
     /// Whether on a terminal.
     pub tty: bool,
-    /// The variables that it sets itself, without secrets. What it inherits is not among them.
-    pub env: BTreeMap<String, String>,
+    /// The names of the variables that it sets itself. What it inherits is not among them.
+    pub env: Vec<String>,
+    /// What it sets them to: for the person who decides, and in no document.
+    #[serde(skip)]
+    pub variables: BTreeMap<String, String>,
     /// In which sandbox.
     pub sandbox: SandboxView,
     /// Whether it asks to leave that sandbox.
@@ -179,7 +182,8 @@ impl From<&CallRequest> for CallRequestView {
             origin_id,
             cwd: request.cwd.clone(),
             tty: request.tty,
-            env: request.env.clone(),
+            env: request.env.keys().cloned().collect(),
+            variables: request.env.clone(),
             sandbox: SandboxView::from(&request.sandbox),
             escalated: request.escalated,
             reason: request.reason.clone(),

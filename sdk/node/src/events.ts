@@ -211,8 +211,8 @@ export interface CallRequestView {
   argv: Array<string> | null;
   /** Where. */
   cwd: string;
-  /** The variables that it sets itself, without secrets. What it inherits is not among them. */
-  env: Record<string, unknown>;
+  /** The names of the variables that it sets itself. What it inherits is not among them. */
+  env: Array<string>;
   /** Whether it asks to leave that sandbox. */
   escalated: boolean;
   /** The files, for a patch. */

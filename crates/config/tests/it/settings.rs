@@ -85,7 +85,7 @@ fn each_layer_wins_over_the_one_below() {
             "heartbeat_interval = 5.0s (default)",
             "stale_after = 1m 00s (H/codex-orchestrator/config.toml:4)",
             "require_resume_token = true (CODEX_ORCHESTRATOR_REQUIRE_RESUME_TOKEN)",
-            "codex =  (default)",
+            "codex = codex (default)",
             "actor = file (H/codex-orchestrator/config.toml:3)",
             "mcp_servers =  (default)",
             "session =  (default)",

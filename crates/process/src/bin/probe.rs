@@ -247,7 +247,7 @@ impl Observer for Lines<'_> {
             say(&json!({"first_output": stream, "copy": self.copy}));
         }
         self.heard += bytes.len() as u64;
-        thread::sleep(Duration::from_millis(self.scenario.slow_ms));
+        thread::park_timeout(Duration::from_millis(self.scenario.slow_ms));
         if self.scenario.live && bytes.len() < 1000 {
             say(&json!({"output": String::from_utf8_lossy(bytes)}));
         }

@@ -225,8 +225,8 @@ class CallRequestView(TypedDict):
     argv: "Union[list[str], None]"
     # Where.
     cwd: "str"
-    # The variables that it sets itself, without secrets. What it inherits is not among them.
-    env: "dict[str, Any]"
+    # The names of the variables that it sets itself. What it inherits is not among them.
+    env: "list[str]"
     # Whether it asks to leave that sandbox.
     escalated: "bool"
     # The files, for a patch.

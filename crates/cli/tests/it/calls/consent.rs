@@ -174,8 +174,10 @@ fn a_consent_is_bound_to_the_variables_that_a_stage_sets() {
     with("good");
     let (mut child, run) = started(&project, &["start"]);
     let asked = question(&project, &run);
-    assert_eq!(asked["message"], "[with KIND=good] Run: echo x >> shipped", "{asked:#}");
-    assert_eq!(asked["request"]["env"]["KIND"], "good", "{asked:#}");
+    assert_eq!(asked["message"], "[with KIND] Run: echo x >> shipped", "{asked:#}");
+    assert_eq!(asked["request"]["env"], serde_json::json!(["KIND"]), "{asked:#}");
+    let questions = project.run(&["approvals", "questions", "--run", &run]).expect(0).stdout;
+    assert!(questions.contains("  variable KIND=good\n"), "{questions}");
     answer(&project, &run, &["yes", "--scope", "always"]);
     assert!(child.wait().unwrap().success());
     project.run(&["start"]).expect(0);
@@ -185,7 +187,7 @@ fn a_consent_is_bound_to_the_variables_that_a_stage_sets() {
 
     with("evil");
     let ended = project.run(&["start", "--question-expires", "50ms"]).expect(11);
-    assert!(ended.stderr.contains("KIND=evil"), "{ended:?}");
+    assert!(ended.stderr.contains("[with KIND] Run: echo x >> shipped"), "{ended:?}");
     assert_eq!(project.text("shipped").lines().count(), 2);
 }
 
