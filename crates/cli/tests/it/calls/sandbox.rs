@@ -49,6 +49,49 @@ fn what_the_sandbox_stops_is_asked_about_and_runs_outside_after_a_yes() {
     );
 }
 
+/// A log that could be moved away could be replaced by one that says yes to anything; a rollback journal beside it
+/// would be applied to it; and who has another run's token can drive that run.
+#[test]
+fn a_confined_command_can_neither_read_nor_replace_the_records() {
+    let project = Workshop::with_stages("[]");
+    project.run(&["exec", "-q", "--", "true"]).expect(0);
+    let confined = |line: &str| {
+        let shell = ["--", "sh", "-c", line];
+        let sandbox = ["exec", "-q", "--sandbox", "workspace-write", "--approval-policy", "never"];
+        project.run(&[&sandbox[..], &shell[..]].concat())
+    };
+    for line in [
+        "mv .runs gone",
+        "mv out gone",
+        "rm -rf .runs",
+        "echo x > .runs/orchestrator.db-journal",
+        "cat .runs/orchestrator.db",
+        "ls .runs",
+        "cat .runs/*/cli/*/.resume-token",
+        "cat $CODEX_ORCHESTRATOR_RUN_DIR/.resume-token",
+        "echo x > $CODEX_ORCHESTRATOR_MANIFEST_PATH",
+        "echo x > $CODEX_ORCHESTRATOR_RUN_DIR/new",
+    ] {
+        let ended = confined(&format!("({line}) || exit 1")).expect(1);
+        assert_eq!(ended.stdout, "", "{line}: {ended:?}");
+    }
+    let own = confined("cat $CODEX_ORCHESTRATOR_MANIFEST_PATH").expect(0);
+    assert!(own.stdout.contains("\"run_id\""), "{own:?}");
+    let runs = project.run(&["runs", "--json"]).expect(0).json();
+    assert_eq!(runs.as_array().map(Vec::len), Some(12), "{runs:#}");
+    project.run(&["rebuild", "--check"]).expect(0);
+
+    // A link in the place of another task's folder leads nowhere: what is written there stays unwritten.
+    let elsewhere = outside();
+    confined(&format!("ln -s {} out/other", elsewhere.path().display())).expect(0);
+    let ended = project.run(&["exec", "-q", "--task", "other", "--", "true"]).expect(0);
+    assert!(ended.stderr.contains("out/other/state.json"), "{ended:?}");
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    std::fs::remove_file(project.path("out/other")).unwrap();
+    project.run(&["rebuild"]).expect(0);
+    assert!(project.path("out/other/state.json").exists());
+}
+
 #[test]
 fn a_no_and_a_never_leave_the_failure_as_it_was() {
     let outside = outside();
