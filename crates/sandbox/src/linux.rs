@@ -91,7 +91,9 @@ fn confine_weaker(
         .map(|path| format!("`{}`", path.display()))
         .collect();
     if !secrets.is_empty() {
-        gaps.push(format!("{} can be read", secrets.join(", ")));
+        let is_open = request.policy.mode == SandboxMode::WorkspaceWrite;
+        let written = if is_open { ", and written where what is around can be" } else { "" };
+        gaps.push(format!("{} can be read{written}", secrets.join(", ")));
     }
     if landlock < TRUNCATING {
         gaps.push(format!("landlock-{landlock} lets files outside the workspace be emptied"));
