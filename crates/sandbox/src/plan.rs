@@ -90,10 +90,8 @@ impl Plan {
             plan.protect(&repository, &roots)?;
         }
         plan.hide(request.secrets)?;
-        for (paths, view) in [(request.readable, View::ReadOnly), (request.held, View::Held)] {
-            for path in paths.iter().filter(|path| path.exists()) {
-                plan.views.push((canonical(path)?, view));
-            }
+        for path in request.readable.iter().filter(|path| path.exists()) {
+            plan.views.push((canonical(path)?, View::ReadOnly));
         }
         // What the program cannot do without stays visible inside a hidden folder.
         for needed in [&workspace, &canonical(request.helper)?] {
@@ -102,18 +100,26 @@ impl Plan {
         if let Some(scratch) = request.scratch {
             plan.views.push((canonical(scratch)?, View::Writable));
         }
-        plan.hold();
+        plan.hold(request.held)?;
         plan.sort();
         Ok(plan)
     }
 
-    /// Holds every folder on the way from a writable root to what has a view of its own: whoever could move such
-    /// a folder away would have all of it writable there, and could leave something else in its place.
-    fn hold(&mut self) {
+    /// Holds what was named, and every folder on the way from a writable root to what has a view of its own: whoever
+    /// could move such a folder away would have all of it writable there, and could leave something else in its place.
+    ///
+    /// What cannot be written cannot be moved either, and must not become writable by being held.
+    fn hold(&mut self, named: &[PathBuf]) -> Result<(), SandboxError> {
+        let named: Vec<PathBuf> = named
+            .iter()
+            .filter(|path| path.exists())
+            .map(|path| canonical(path))
+            .collect::<Result<_, _>>()?;
+        let above = self.views.iter().filter_map(|(path, _)| path.parent());
         let mut held = Vec::new();
-        for (path, _) in &self.views {
-            for folder in path.ancestors().skip(1) {
-                let is_open = matches!(self.covering(folder), Some((_, View::Writable | View::Held)));
+        for nearest in above.chain(named.iter().map(PathBuf::as_path)) {
+            for folder in nearest.ancestors() {
+                let is_open = matches!(self.covering(folder), Some((_, View::Writable)));
                 if !is_open || self.views.iter().any(|(other, _)| other == folder) {
                     break;
                 }
@@ -121,6 +127,7 @@ impl Plan {
             }
         }
         self.views.extend(held);
+        Ok(())
     }
 
     /// What decides how a path appears.

@@ -247,7 +247,10 @@ impl Observer for Lines<'_> {
             say(&json!({"first_output": stream, "copy": self.copy}));
         }
         self.heard += bytes.len() as u64;
-        thread::park_timeout(Duration::from_millis(self.scenario.slow_ms));
+        let until = Instant::now() + Duration::from_millis(self.scenario.slow_ms);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
         if self.scenario.live && bytes.len() < 1000 {
             say(&json!({"output": String::from_utf8_lossy(bytes)}));
         }

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use co_model::SandboxMode;
-use co_sandbox::{SandboxError, sweep};
+use co_sandbox::{Layers, SandboxError, sweep};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::world::{Ran, World, tree, words};
+use crate::world::{Ran, World, sandbox, tree, words};
 
 const READ_ONLY: &str = "Read-only file system";
 
@@ -179,6 +179,22 @@ fn nothing_above_what_is_protected_can_be_moved_or_replaced() {
         "cat deep/er/records/own/log; mv free deep/; mv deep/free .; mv out/task out/t; mv out/t out/task",
     );
     assert_eq!(said.succeeded(), "mine");
+}
+
+/// A mount that holds a folder is a writable one: it is made only where the folder can be written anyway.
+#[test]
+fn what_is_held_does_not_become_writable() {
+    let without_landlock = Layers { landlock: None, ..sandbox().layers().clone() };
+    for mut world in [World::read_only(), World::writable()] {
+        let inside = world.workspace.join("out");
+        fs::create_dir(&inside).unwrap();
+        fs::create_dir(world.around("out")).unwrap();
+        world.held = vec![inside, world.around("out")];
+        let world = world.layers(without_landlock.clone());
+        world.shell("echo x > ../out/file").failed_with(READ_ONLY);
+        let ran = world.shell("echo x > out/file");
+        assert_eq!(ran.code == Some(0), world.policy.mode == SandboxMode::WorkspaceWrite, "{ran:?}");
+    }
 }
 
 /// Who works below a writable folder can write all around the workspace.
